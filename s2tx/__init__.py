@@ -1,0 +1,17 @@
+"""S2TX: forecasts that can be trusted, every night.
+
+The rooms, from the ground up (imports only point to rooms above in this list)::
+
+    params, paths, errors, fingerprint    settings, places, messages, identity
+    data        model                     tables and windows; the network
+    baselines                             what the model must beat
+    zoo                                   name -> class
+    training                              fit, checkpoints, bundles
+    evaluation                            metrics, scores, plots
+    registry                              MLflow: tracking, package, promote, ledger
+    forecasting                           data frame in, data frame out; serving
+    ops                                   doctor
+    stages, cli                           files wired to functions; the command line
+"""
+
+__version__ = "0.1.0"

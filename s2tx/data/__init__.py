@@ -1,0 +1,1 @@
+"""Tables in, windows out: catalog, reading, validation, versions, masks, scaling."""

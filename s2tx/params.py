@@ -1,0 +1,324 @@
+"""The one source of settings: ``params.yaml``, read into frozen typed sections.
+
+A function takes the small section that it needs, never the whole tree. There are no defaults in
+code: a key that is missing, unknown, of the wrong type or out of range fails with the file, the
+dotted key, the value found and the cure. The sections are plain dataclasses, so the model and its
+training import without pydantic, which only reading the file needs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from s2tx.errors import InputError
+
+_STRICT = {"extra": "forbid"}
+
+
+def _check(ok: bool, key: str, value: object, cure: str) -> None:
+    if not ok:
+        raise ValueError(f"{key} is {value!r}: {cure}")
+
+
+@dataclass(frozen=True)
+class IngestParams:
+    """Where the nightly run looks for new rows; ``s2tx ingest SOURCE`` overrides it."""
+
+    __pydantic_config__ = _STRICT
+    source: str | None
+    append: bool
+
+
+@dataclass(frozen=True)
+class DataParams:
+    """How the current table is read and split."""
+
+    __pydantic_config__ = _STRICT
+    split: Literal["auto", "ett", "ratio"]
+    ratio: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        _check(
+            all(share > 0 for share in self.ratio) and abs(sum(self.ratio) - 1) < 1e-9,
+            "ratio",
+            self.ratio,
+            "give three positive shares (train, validation, test) that add up to 1",
+        )
+
+
+@dataclass(frozen=True)
+class ValidateParams:
+    """What makes a table fit to train on; shares are of the rows of one variate."""
+
+    __pydantic_config__ = _STRICT
+    irregular: Literal["auto", "insert", "positional", "refuse"]
+    sentinels: tuple[float, ...]
+    max_missing: float
+    max_stuck_steps: int
+    max_stuck_share: float
+    range_tolerance: float
+    max_outside_range: float
+    physical_ranges: dict[str, tuple[float, float]]
+
+    def __post_init__(self) -> None:
+        for key in ("max_missing", "max_stuck_share", "max_outside_range"):
+            share = getattr(self, key)
+            _check(0 <= share <= 1, key, share, "give a share between 0 and 1")
+        _check(self.max_stuck_steps >= 2, "max_stuck_steps", self.max_stuck_steps, "give 2 or more")
+        _check(
+            self.range_tolerance > 0, "range_tolerance", self.range_tolerance, "give more than 0"
+        )
+        for column, (low, high) in self.physical_ranges.items():
+            _check(low < high, f"physical_ranges.{column}", (low, high), "give [low, high]")
+
+
+@dataclass(frozen=True)
+class InjectParams:
+    """Seeded missing values: where the evaluation (and, if asked, the training) looks away."""
+
+    __pydantic_config__ = _STRICT
+    pattern: Literal["point", "block", "sensor", "tail"]
+    rate: float
+    block_steps: int
+    seed: int
+    train: bool
+
+    def __post_init__(self) -> None:
+        _check(0 <= self.rate < 1, "rate", self.rate, "give a share from 0 to below 1")
+        _check(self.block_steps >= 1, "block_steps", self.block_steps, "give 1 or more")
+
+
+@dataclass(frozen=True)
+class WindowParams:
+    """One sample, in steps of the table: S <= L rows in, H rows out."""
+
+    __pydantic_config__ = _STRICT
+    look_back: int
+    short_look_back: int
+    horizon: int
+
+    def __post_init__(self) -> None:
+        for key in ("look_back", "short_look_back", "horizon"):
+            _check(getattr(self, key) >= 1, key, getattr(self, key), "give 1 or more steps")
+        _check(
+            self.short_look_back <= self.look_back,
+            "short_look_back",
+            self.short_look_back,
+            f"give at most look_back ({self.look_back})",
+        )
+
+
+@dataclass(frozen=True)
+class ModelParams:
+    """The S2TX network (arXiv 2502.11340); the letters are those of ``s2tx/model/s2tx.py``."""
+
+    __pydantic_config__ = _STRICT
+    name: Literal["s2tx"]
+    width: int
+    heads: int
+    m_layers: int
+    n_layers: int
+    feed_forward: int
+    dropout: float
+    state: int
+    conv: int
+    expand: int
+    global_patch: int
+    global_stride: int | None
+    global_patches: int | None
+    local_patch: int
+    local_stride: int
+    window: int
+    # Switches for ablation.
+    cross_variate: bool
+    cross_attention: bool
+    bidirectional: bool
+    local_window: bool
+    revin: bool
+    mask_input: bool
+    head_context: bool
+    variate_embedding: bool
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if type(value) is int:
+                _check(value >= 1, field.name, value, "give 1 or more")
+        _check(self.width % self.heads == 0, "heads", self.heads, f"divide width ({self.width})")
+        _check(0 <= self.dropout < 1, "dropout", self.dropout, "give a rate from 0 to below 1")
+        _check(
+            (self.global_stride is None) != (self.global_patches is None),
+            "global_stride",
+            self.global_stride,
+            "give exactly one of global_stride and global_patches, and null for the other",
+        )
+
+
+@dataclass(frozen=True)
+class TrainParams:
+    """One recipe of optimisation; rates per step, decay per optimiser step."""
+
+    __pydantic_config__ = _STRICT
+    seed: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    schedule: Literal["one_cycle", "cosine", "constant"]
+    warmup: float
+    weight_decay: float
+    clip_norm: float
+    loss: Literal["mse", "mae", "huber"]
+    averaging: float | None
+    patience: int | None
+    select: Literal["best", "last"]
+    stride: int
+    checkpoint_steps: int
+
+    def __post_init__(self) -> None:
+        for key in ("epochs", "batch_size", "stride", "checkpoint_steps"):
+            _check(getattr(self, key) >= 1, key, getattr(self, key), "give 1 or more")
+        for key in ("learning_rate", "clip_norm"):
+            _check(getattr(self, key) > 0, key, getattr(self, key), "give more than 0")
+        _check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "give 0 or more")
+        _check(0 < self.warmup < 1, "warmup", self.warmup, "give a share between 0 and 1")
+        _check(
+            self.averaging is None or 0 < self.averaging < 1,
+            "averaging",
+            self.averaging,
+            "give a decay between 0 and 1, or null for none",
+        )
+        _check(
+            self.patience is None or self.patience >= 1,
+            "patience",
+            self.patience,
+            "give 1 or more epochs, or null for none",
+        )
+
+
+@dataclass(frozen=True)
+class BaselineParams:
+    """DLinear (arXiv 2205.13504), trained on the same windows to be scored beside the model."""
+
+    __pydantic_config__ = _STRICT
+    name: Literal["dlinear"]
+    kernel: int
+    train: TrainParams
+
+    def __post_init__(self) -> None:
+        _check(
+            self.kernel >= 1 and self.kernel % 2 == 1, "kernel", self.kernel, "give an odd number"
+        )
+
+
+@dataclass(frozen=True)
+class EvaluateParams:
+    """How the test windows are scored; ``season`` in steps, null for what the step suggests."""
+
+    __pydantic_config__ = _STRICT
+    season: int | None
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        _check(
+            self.season is None or self.season >= 1, "season", self.season, "give 1 or more steps"
+        )
+        _check(self.batch_size >= 1, "batch_size", self.batch_size, "give 1 or more")
+
+
+@dataclass(frozen=True)
+class PromoteParams:
+    """When a challenger takes the alias: it must win by the margin, and not by luck."""
+
+    __pydantic_config__ = _STRICT
+    metric: Literal["mse", "mae"]
+    min_gain: float
+    confidence: float
+    resamples: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        _check(0 <= self.min_gain < 1, "min_gain", self.min_gain, "give a share from 0 to below 1")
+        _check(
+            0 < self.confidence < 1, "confidence", self.confidence, "give a share between 0 and 1"
+        )
+        _check(self.resamples >= 100, "resamples", self.resamples, "give 100 or more")
+
+
+@dataclass(frozen=True)
+class RuntimeParams:
+    """What the machine decides; no stage depends on it, every run records it."""
+
+    __pydantic_config__ = _STRICT
+    device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+    scan: Literal["auto", "reference", "mamba_ssm"]
+    threads: int | None
+
+    def __post_init__(self) -> None:
+        _check(self.threads is None or self.threads >= 1, "threads", self.threads, "give 1 or more")
+
+
+@dataclass(frozen=True)
+class Params:
+    """The whole file, one field a section."""
+
+    __pydantic_config__ = _STRICT
+    ingest: IngestParams
+    data: DataParams
+    validate: ValidateParams
+    inject: InjectParams
+    window: WindowParams
+    model: ModelParams
+    train: TrainParams
+    baseline: BaselineParams
+    evaluate: EvaluateParams
+    promote: PromoteParams
+    runtime: RuntimeParams
+
+
+def load_params(path: Path) -> Params:
+    """Read and check ``params.yaml``.
+
+    Raises:
+        InputError: the file is absent or no YAML mapping, or a key is missing, unknown, of the
+            wrong type or out of range; every fault is listed with its dotted key.
+    """
+    import yaml
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist", "Run from the project's root") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid YAML: {error}", "Mend the line it names") from None
+    if not isinstance(tree, dict):
+        raise InputError(f"{path} holds {type(tree).__name__}, not sections", "Restore it from git")
+    try:
+        # JSON mode is strict about types, yet takes a list for a tuple.
+        return TypeAdapter(Params).validate_json(json.dumps(tree, default=str), strict=True)
+    except ValidationError as error:
+        faults = [_describe(fault) for fault in error.errors(include_url=False)]
+        raise InputError(f"{path}: " + "; ".join(faults), "Mend the file and run again") from None
+
+
+def _describe(fault: Any) -> str:
+    key = ".".join(str(part) for part in fault["loc"])
+    match fault["type"]:
+        case "missing":
+            return f"{key} is missing"
+        case "unexpected_keyword_argument" | "extra_forbidden":
+            return f"{key} is not a setting (its value is {fault['input']!r})"
+        case "value_error":
+            return f"{key}.{fault['ctx']['error']}"
+        case _:
+            return f"{key} is {fault['input']!r}: {fault['msg']}"
+
+
+def as_dict(section: Any) -> dict[str, Any]:
+    """A section as plain JSON-able values, in the order of its fields."""
+    return json.loads(json.dumps(dataclasses.asdict(section)))
