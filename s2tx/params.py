@@ -321,4 +321,5 @@ def _describe(fault: Any) -> str:
 
 def as_dict(section: Any) -> dict[str, Any]:
     """A section as plain JSON-able values, in the order of its fields."""
-    return json.loads(json.dumps(dataclasses.asdict(section)))
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(section)))
+    return plain

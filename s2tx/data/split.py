@@ -64,8 +64,8 @@ def find_borders(n_rows: int, card: Card, data: DataParams, window: WindowParams
     for part in ("train", "validation", "test"):
         if not borders.origins(part, window.look_back, window.horizon):
             raise InputError(
-                f"the {part} part of {card.name} ({len(borders.rows(part))} of {n_rows} rows) holds "
-                f"no window of look-back {window.look_back} and horizon {window.horizon}",
+                f"the {part} part of {card.name}, {len(borders.rows(part))} of {n_rows} rows, "
+                f"holds no window of look-back {window.look_back} and horizon {window.horizon}",
                 "Bring more rows, or lower window.look_back and window.horizon in params.yaml",
             )
     return borders

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from s2tx.errors import InputError
 from s2tx.paths import write_beside
@@ -76,10 +77,10 @@ class Table:
 
     card: Card
     times: pd.DatetimeIndex
-    values: np.ndarray
+    values: NDArray[np.float64]
 
     @property
-    def observed(self) -> np.ndarray:
+    def observed(self) -> NDArray[np.bool_]:
         """(T, D) bool, true where there is a reading."""
         return ~np.isnan(self.values)
 

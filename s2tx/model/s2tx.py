@@ -1,0 +1,204 @@
+"""S2TX: coarse patches of all variates through Mamba, read by fine patches through attention.
+
+Reading order: ``S2TX.forward`` (the whole), ``GlobalPath`` (section 3.1 of the paper, arXiv
+2502.11340), ``LocalPath`` (section 3.2). The parts are in ``revin``, ``patching``, ``mamba`` and
+``attention``.
+
+==========  ====================================================  =====================
+letter      meaning                                               in ``params.yaml``
+==========  ====================================================  =====================
+B           windows in a batch
+D           variates
+L           long look-back, steps                                 ``window.look_back``
+S           short look-back, the newest S of the L steps          ``window.short_look_back``
+H           horizon, steps                                        ``window.horizon``
+G, P        global patches: how many, how long                    ``model.global_*``
+F, P        local patches: how many, how long                     ``model.local_*``
+E           width of a token                                      ``model.width``
+==========  ====================================================  =====================
+
+Departures from the paper, each with a switch: the head may read the global tokens as well
+(``head_context``), and patches may carry the mask of what is missing (``mask_input``).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from s2tx.model.attention import Attention, FeedForward, band
+from s2tx.model.mamba import BidirectionalMamba
+from s2tx.model.patching import Patches
+from s2tx.model.revin import RevIN
+from s2tx.model.scan import SelectiveScan
+from s2tx.params import ModelParams, WindowParams
+
+
+class S2TX(nn.Module):
+    """The forecaster.
+
+    Args:
+        window: L, S and H.
+        n_variates: D.
+        params: sizes and switches.
+        scan: the selective scan, chosen by ``s2tx.model.scan.choose``.
+    """
+
+    def __init__(
+        self, window: WindowParams, n_variates: int, params: ModelParams, scan: SelectiveScan
+    ) -> None:
+        super().__init__()
+        self.revin = RevIN(params.revin)
+        self.head_context = params.head_context
+        self.local_path = LocalPath(window, params)
+        tokens = self.local_path.patches.count
+        self.global_path: GlobalPath | None = None
+        if params.cross_attention or params.head_context:
+            self.global_path = GlobalPath(window, n_variates, params, scan)
+        if self.global_path is not None and params.head_context:
+            tokens += self.global_path.patches.count
+        self.head = nn.Linear(tokens * params.width, window.horizon)
+
+    def forward(self, x_BLD: Tensor, observed_BLD: Tensor | None = None) -> Tensor:
+        """Forecast the next H steps.
+
+        Args:
+            x_BLD: (B, L, D) standardised values, finite; missing places are not read.
+            observed_BLD: (B, L, D) bool, true where a value was observed; None if all were.
+
+        Returns:
+            (B, H, D) in the units of ``x_BLD``.
+        """
+        x_BLD, stats = self.revin(x_BLD, observed_BLD)
+        x_BDL = x_BLD.transpose(1, 2)
+        missing_BDL = None if observed_BLD is None else (~observed_BLD).transpose(1, 2).to(x_BDL)
+
+        z_BDGE = None if self.global_path is None else self.global_path(x_BDL, missing_BDL)
+        h_BDFE = self.local_path(x_BDL, missing_BDL, z_BDGE)
+
+        features = h_BDFE.flatten(2)
+        if self.head_context and z_BDGE is not None:
+            features = torch.cat([features, z_BDGE.flatten(2)], dim=-1)
+        return self.revin.inverse(self.head(features).transpose(1, 2), stats)
+
+
+class PatchEmbedding(nn.Module):
+    """Patches to tokens: one linear map, plus one for the mask, plus a learned position."""
+
+    def __init__(self, patches: Patches, width: int, mask_input: bool) -> None:
+        super().__init__()
+        self.patches = patches
+        self.value = nn.Linear(patches.patch, width)
+        self.missing = nn.Linear(patches.patch, width, bias=False) if mask_input else None
+        self.position = nn.Parameter(torch.empty(patches.count, width).uniform_(-0.02, 0.02))
+
+    def forward(self, x_BDL: Tensor, missing_BDL: Tensor | None) -> Tensor:
+        """(B, D, L) values, and 1 where one is missing, to (B, D, N, E)."""
+        h = self.value(self.patches.cut(x_BDL)) + self.position
+        if self.missing is not None and missing_BDL is not None:
+            h = h + self.missing(self.patches.cut(missing_BDL))
+        return h
+
+
+class GlobalPath(nn.Module):
+    """Coarse patches of every variate, in one sequence, through bidirectional Mamba (3.1)."""
+
+    def __init__(
+        self, window: WindowParams, n_variates: int, params: ModelParams, scan: SelectiveScan
+    ) -> None:
+        super().__init__()
+        if params.global_stride is not None:
+            self.patches = Patches.by_stride(
+                window.look_back, params.global_patch, params.global_stride
+            )
+        else:
+            assert params.global_patches is not None
+            self.patches = Patches.by_count(
+                window.look_back, params.global_patch, params.global_patches
+            )
+        self.cross_variate = params.cross_variate
+        self.embed = PatchEmbedding(self.patches, params.width, params.mask_input)
+        self.variate = (
+            nn.Parameter(torch.empty(n_variates, 1, params.width).uniform_(-0.02, 0.02))
+            if params.variate_embedding
+            else None
+        )
+        self.dropout = nn.Dropout(params.dropout)
+        self.blocks = nn.ModuleList(
+            BidirectionalMamba(
+                params.width,
+                params.state,
+                params.conv,
+                params.expand,
+                params.feed_forward,
+                params.dropout,
+                params.bidirectional,
+                scan,
+            )
+            for _ in range(params.m_layers)
+        )
+        self.norm = nn.LayerNorm(params.width)
+
+    def forward(self, x_BDL: Tensor, missing_BDL: Tensor | None) -> Tensor:
+        """(B, D, L) to the global context (B, D, G, E)."""
+        h_BDGE = self.embed(x_BDL, missing_BDL)
+        if self.variate is not None:
+            h_BDGE = h_BDGE + self.variate
+        # One sequence of all variates' tokens, variate after variate; or one sequence a variate.
+        h_NTE = self.dropout(h_BDGE.flatten(1, 2) if self.cross_variate else h_BDGE.flatten(0, 1))
+        for block in self.blocks:
+            h_NTE = block(h_NTE)
+        z: Tensor = self.norm(h_NTE).view_as(h_BDGE)
+        return z
+
+
+class LocalPath(nn.Module):
+    """Fine patches of the short look-back, variate by variate, reading the global context (3.2)."""
+
+    def __init__(self, window: WindowParams, params: ModelParams) -> None:
+        super().__init__()
+        self.steps = window.short_look_back
+        self.patches = Patches.by_stride(self.steps, params.local_patch, params.local_stride)
+        self.embed = PatchEmbedding(self.patches, params.width, params.mask_input)
+        self.dropout = nn.Dropout(params.dropout)
+        self.blocks = nn.ModuleList(LocalBlock(params) for _ in range(params.n_layers))
+        self.norm = nn.LayerNorm(params.width)
+        self.window = params.window if params.local_window else None
+
+    def forward(self, x_BDL: Tensor, missing_BDL: Tensor | None, z_BDGE: Tensor | None) -> Tensor:
+        """(B, D, L) and the context (B, D, G, E) to local tokens (B, D, F, E)."""
+        newest = slice(-self.steps, None)
+        h_BDFE = self.embed(
+            x_BDL[..., newest], None if missing_BDL is None else missing_BDL[..., newest]
+        )
+        h_NFE = self.dropout(h_BDFE.flatten(0, 1))
+        z_NGE = None if z_BDGE is None else z_BDGE.flatten(0, 1)
+        allowed = (
+            None if self.window is None else band(self.patches.count, self.window, h_NFE.device)
+        )
+        for block in self.blocks:
+            h_NFE = block(h_NFE, z_NGE, allowed)
+        h: Tensor = self.norm(h_NFE).view_as(h_BDFE)
+        return h
+
+
+class LocalBlock(nn.Module):
+    """Attention inside the window, attention to the global context, feed-forward."""
+
+    def __init__(self, params: ModelParams) -> None:
+        super().__init__()
+        self.local = Attention(params.width, params.heads, params.dropout)
+        self.cross = (
+            Attention(params.width, params.heads, params.dropout, cross=True)
+            if params.cross_attention
+            else None
+        )
+        self.feed_forward = FeedForward(params.width, params.feed_forward, params.dropout)
+
+    def forward(self, h_NFE: Tensor, z_NGE: Tensor | None, allowed: Tensor | None) -> Tensor:
+        """(N, F, E) tokens and (N, G, E) context to (N, F, E)."""
+        h_NFE = self.local(h_NFE, allowed_QS=allowed)
+        if self.cross is not None:
+            h_NFE = self.cross(h_NFE, z_NGE)
+        out: Tensor = self.feed_forward(h_NFE)
+        return out

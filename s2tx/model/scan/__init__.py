@@ -1,0 +1,63 @@
+"""The selective scan: one function, several implementations, one place that chooses.
+
+The choice is made once, when a model is built, from what the machine has (``runtime.scan`` in
+``params.yaml``); ``forward`` never changes it in silence.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class SelectiveScan(Protocol):
+    """The meaning every implementation shares; see ``reference.selective_scan``."""
+
+    def __call__(
+        self,
+        u: Tensor,
+        delta: Tensor,
+        A: Tensor,
+        B: Tensor,
+        C: Tensor,
+        D: Tensor | None = None,
+        z: Tensor | None = None,
+        delta_bias: Tensor | None = None,
+        softplus: bool = False,
+    ) -> Tensor: ...
+
+
+def resolve(name: str, device: torch.device) -> str:
+    """The implementation that ``name`` means on ``device``: ``auto`` is the fastest that works."""
+    if name != "auto":
+        return name
+    has_kernel = importlib.util.find_spec("mamba_ssm") is not None
+    return "mamba_ssm" if device.type == "cuda" and has_kernel else "reference"
+
+
+def choose(name: str, device: torch.device) -> SelectiveScan:
+    """The scan called ``name`` (or ``auto``) for ``device``.
+
+    Raises:
+        ImportError: it is not installed; the message names the command.
+        ValueError: it does not run on that device, or no scan has that name.
+    """
+    match resolve(name, device):
+        case "reference":
+            from s2tx.model.scan.reference import selective_scan
+
+            return selective_scan
+        case "mamba_ssm":
+            if device.type != "cuda":
+                raise ValueError(
+                    f"runtime.scan is mamba_ssm, whose kernel needs CUDA, but the device is "
+                    f"{device}: set runtime.scan to auto"
+                )
+            from s2tx.model.scan.mamba_ssm import selective_scan as kernel
+
+            return kernel
+        case other:
+            raise ValueError(f"runtime.scan is {other!r}: give auto, reference or mamba_ssm")
