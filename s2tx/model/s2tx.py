@@ -94,7 +94,7 @@ class PatchEmbedding(nn.Module):
 
     def forward(self, x_BDL: Tensor, missing_BDL: Tensor | None) -> Tensor:
         """(B, D, L) values, and 1 where one is missing, to (B, D, N, E)."""
-        h = self.value(self.patches.cut(x_BDL)) + self.position
+        h: Tensor = self.value(self.patches.cut(x_BDL)) + self.position
         if self.missing is not None and missing_BDL is not None:
             h = h + self.missing(self.patches.cut(missing_BDL))
         return h

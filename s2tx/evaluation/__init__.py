@@ -1,0 +1,1 @@
+"""Honest scores: every window, the same for every model."""

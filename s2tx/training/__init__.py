@@ -1,0 +1,1 @@
+"""One loop, one checkpoint, one format of a trained model."""
