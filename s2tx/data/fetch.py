@@ -1,0 +1,181 @@
+"""The one door to HTTP: downloads that resume, are checked by hash and kept for offline use."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from s2tx import fingerprint
+from s2tx.errors import InputError, S2TXError
+
+ATTEMPTS = 5
+TIMEOUT = (10.0, 60.0)  # seconds to connect, seconds without a byte
+_CHUNK = 1 << 16
+
+
+def fetch(
+    addresses: Sequence[str],
+    folder: Path,
+    *,
+    sha256: str | None = None,
+    file: str | None = None,
+    pause: float = 1.0,
+) -> Path:
+    """Download a file into ``folder``, or find it there.
+
+    With a known hash, a copy in the folder is used without the network. Without one, the address
+    is asked again, since it may publish new rows. A cut download goes on where it stopped, if the
+    server can; a file whose hash is wrong never gets the good name.
+
+    Args:
+        addresses: tried in turn.
+        folder: the download cache; made if absent.
+        sha256: of the right file.
+        file: the name to keep it under; by default the address's own.
+        pause: seconds before the second attempt, doubled each time.
+
+    Raises:
+        InputError: the hash is wrong, or no server has the file.
+        S2TXError: no server could be reached.
+    """
+    address_key = hashlib.sha256(addresses[0].encode()).hexdigest()[:12]
+    target = folder / f"{(sha256 or address_key)[:12]}-{file or name_of(addresses[0])}"
+    if sha256 and target.is_file() and fingerprint.of_file(target) == sha256:
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    reasons = []
+    for address in addresses:
+        try:
+            resumed = _download(address, part, pause)
+            if resumed and sha256 and fingerprint.of_file(part) != sha256:
+                _discard(part)  # the halves may be of two versions: once more, whole
+                _download(address, part, pause)
+        except _FetchError as error:
+            reasons.append(f"{address}: {error}")
+            continue
+        found = fingerprint.of_file(part)
+        if sha256 and found != sha256:
+            _discard(part)
+            raise InputError(
+                f"{address} gave a file with sha256 {found}, expected {sha256}: it changed, or "
+                "something on the way altered it. It was thrown away",
+                "Try again, or give a copy that you trust with --from FILE",
+            )
+        part.replace(target)
+        _discard(part)
+        return target
+    raise S2TXError(
+        f"{'; '.join(reasons)}. Check the network (what was received is kept, a new try resumes), "
+        "or bring the file by other means and give it with --from FILE."
+    )
+
+
+def name_of(address: str) -> str:
+    """The file name at the end of an address."""
+    return Path(unquote(urlsplit(address).path)).name or "download.csv"
+
+
+class _FetchError(Exception):
+    """This address did not give the file."""
+
+
+def _download(address: str, part: Path, pause: float) -> bool:
+    """Bring the whole body into ``part``; true if any of it was there before."""
+    import requests
+
+    resumed = False
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(pause * 2 ** (attempt - 1))
+        held = part.stat().st_size if part.exists() else 0
+        try:
+            done, appended = _receive(address, part, held)
+            resumed = resumed or appended
+            if done:
+                return resumed
+            reason = "the connection was cut"
+        except requests.HTTPError as error:
+            status = error.response.status_code
+            if status == 416:  # what is held is no part of what is there now
+                _discard(part)
+            elif status < 500 and status != 429:
+                raise _FetchError(f"the server answered {status} {error.response.reason}") from None
+            reason = f"the server answered {status}"
+        except (requests.RequestException, OSError) as error:
+            reason = f"{type(error).__name__}: {error}"
+    raise _FetchError(f"{reason} ({ATTEMPTS} attempts)")
+
+
+def _receive(address: str, part: Path, held: int) -> tuple[bool, bool]:
+    """One request; (the body is complete, it was appended to what was held)."""
+    import requests
+
+    tag_file = _tag_file(part)
+    tag = tag_file.read_text() if tag_file.exists() else None
+    # Compressed transfer would make byte positions meaningless.
+    headers = {"Accept-Encoding": "identity"}
+    if held:
+        headers["Range"] = f"bytes={held}-"
+        if tag:
+            headers["If-Range"] = tag
+    with requests.get(address, headers=headers, stream=True, timeout=TIMEOUT) as answer:
+        if answer.status_code == 416 and answer.headers.get("Content-Range") == f"bytes */{held}":
+            return True, True  # cut after the last byte
+        answer.raise_for_status()
+        appended = answer.status_code == 206
+        start = held if appended else 0
+        tag = answer.headers.get("ETag", "")
+        if tag and not tag.startswith("W/"):
+            tag_file.write_text(tag)
+        else:
+            tag_file.unlink(missing_ok=True)
+        length = answer.headers.get("Content-Length")
+        total = start + int(length) if length else None
+        received = start
+        with part.open("ab" if appended else "wb") as stream, _progress(part, total) as advance:
+            advance(start)
+            with contextlib.suppress(
+                requests.ConnectionError, requests.exceptions.ChunkedEncodingError
+            ):
+                for chunk in answer.iter_content(_CHUNK):
+                    stream.write(chunk)
+                    received += len(chunk)
+                    advance(len(chunk))
+                return total is None or received == total, appended
+        return False, appended
+
+
+def _tag_file(part: Path) -> Path:
+    return part.with_name(part.name + ".etag")
+
+
+def _discard(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _tag_file(part).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _progress(part: Path, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, silence elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(part.name.removesuffix(".part"), total=total)
+        yield lambda count: bar.update(task, advance=count)

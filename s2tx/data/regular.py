@@ -1,0 +1,74 @@
+"""Irregular times: what is irregular about a table's stamps, and the policy that settles it.
+
+``insert`` drops rows that repeat the row before them and puts missing rows where the grid has none;
+``positional`` leaves the rows as published, as the field's benchmarks do; ``refuse`` wants a
+regular table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class TimeFacts:
+    """Row numbers, from 0, of what is irregular.
+
+    Attributes:
+        back: rows whose stamp lies before that of the row above.
+        repeated: rows that repeat the stamp of the row above, with the same values.
+        conflicting: rows that repeat the stamp of the row above, with other values.
+        off_grid: rows that do not stand a whole number of steps after the first.
+        gaps: rows before which rows are missing.
+        absent: how many rows are missing before each of ``gaps``.
+    """
+
+    back: NDArray[np.intp]
+    repeated: NDArray[np.intp]
+    conflicting: NDArray[np.intp]
+    off_grid: NDArray[np.intp]
+    gaps: NDArray[np.intp]
+    absent: NDArray[np.int64]
+
+
+def look(times: pd.DatetimeIndex, values: NDArray[np.float64], step: pd.Timedelta) -> TimeFacts:
+    """What is irregular about (T,) stamps and their (T, D) values."""
+    since = (times - times[0]).to_numpy().astype("timedelta64[ns]").astype(np.int64)
+    apart = np.diff(since)
+    same = np.flatnonzero(apart == 0) + 1
+    equal = (
+        (values[same] == values[same - 1]) | (np.isnan(values[same]) & np.isnan(values[same - 1]))
+    ).all(axis=1)
+    gaps = np.flatnonzero(apart > step.value) + 1
+    return TimeFacts(
+        back=np.flatnonzero(apart < 0) + 1,
+        repeated=same[equal],
+        conflicting=same[~equal],
+        off_grid=np.flatnonzero(since % step.value),
+        gaps=gaps,
+        absent=-(-apart[gaps - 1] // step.value) - 1,
+    )
+
+
+def insert(
+    times: pd.DatetimeIndex, values: NDArray[np.float64], facts: TimeFacts, step: pd.Timedelta
+) -> tuple[pd.DatetimeIndex, NDArray[np.float64], NDArray[np.intp]]:
+    """The regular table: repeats dropped, absent rows missing.
+
+    The stamps must not go back, conflict or stand off the grid.
+
+    Returns:
+        (T',) stamps, (T', D) values, (T',) the row that each came from, -1 where there was none.
+    """
+    kept = np.setdiff1d(np.arange(len(times)), facts.repeated)
+    grid = pd.date_range(times[0], times[-1], freq=step, unit="ns")
+    slots = ((times[kept] - times[0]) // step).to_numpy()
+    regular = np.full((len(grid), values.shape[1]), np.nan)
+    regular[slots] = values[kept]
+    origin = np.full(len(grid), -1, dtype=np.intp)
+    origin[slots] = kept
+    return grid, regular, origin
