@@ -16,6 +16,7 @@ from s2tx.errors import InputError
 from s2tx.params import DataParams, WindowParams
 
 Part = Literal["train", "validation", "test"]
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def find_borders(n_rows: int, card: Card, data: DataParams, window: WindowParams
         # As the field counts: floor for train and test, the remainder is validation.
         train, test = int(n_rows * data.ratio[0]), int(n_rows * data.ratio[2])
         borders = Borders(train, n_rows - test, n_rows)
-    for part in ("train", "validation", "test"):
+    for part in PARTS:
         if not borders.origins(part, window.look_back, window.horizon):
             raise InputError(
                 f"the {part} part of {card.name}, {len(borders.rows(part))} of {n_rows} rows, "

@@ -1,0 +1,252 @@
+"""Every command of ``s2tx``: reads the settings, calls one function, says what came of it.
+
+Exit codes: 0 done, 1 failed, 2 the input or a setting is at fault and nothing was changed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from s2tx import __version__
+from s2tx.params import Params, load_params
+from s2tx.paths import Project
+
+app = typer.Typer(
+    name="s2tx",
+    help="Forecasts that can be trusted, every night.\n\n"
+    "A table of numbers goes in (ingest), the DAG runs (dvc repro), the better model is promoted, "
+    "and forecasts come out. Settings are in params.yaml; run every command from the project's "
+    "root.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+)
+DATA, DAG, MODELS, CARE = (
+    "1. Data",
+    "2. Stages of the DAG (dvc repro runs them)",
+    "3. Models",
+    "4. Care",
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+def _open() -> tuple[Project, Params]:
+    project = Project.here()
+    return project, load_params(project.params)
+
+
+def _show(result: Any, as_json: bool) -> None:
+    """Print a result: one JSON object, or a line a field."""
+    fields = dataclasses.asdict(result) if dataclasses.is_dataclass(result) else dict(result)  # type: ignore[arg-type]
+    if as_json:
+        typer.echo(json.dumps(fields, default=str, ensure_ascii=False))
+        return
+    width = max(map(len, fields), default=0)
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{key} {_short(each)}" for key, each in value.items())
+        if isinstance(value, list | tuple):
+            value = "".join(f"\n  - {_short(each)}" for each in value) or "none"
+        typer.echo(f"{name.replace('_', ' '):{width}}  {_short(value)}")
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"s2tx {__version__}")
+        raise typer.Exit
+
+
+# --- data ----------------------------------------------------------------------------------------
+
+
+@app.command(rich_help_panel=DATA)
+def ingest(
+    source: Annotated[
+        str, typer.Argument(help="A catalog name (ETTh1), a CSV or Parquet file, or its address.")
+    ],
+    file: Annotated[
+        Path | None, typer.Option("--from", help="Read a catalog set from this file, offline.")
+    ] = None,
+    append: Annotated[
+        bool, typer.Option(help="Add new rows to the current version; overlaps must agree.")
+    ] = False,
+    name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
+    time_column: Annotated[str | None, typer.Option(help="The timestamps, if not found.")] = None,
+    step: Annotated[str | None, typer.Option(help="The step, if not found: 1h, 15min, 1D.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring a table in: checked first, then swapped in whole and versioned with DVC."""
+    from s2tx.data.ingest import ingest as bring_in
+
+    project, params = _open()
+    result = bring_in(
+        project,
+        params,
+        source,
+        file=file,
+        append=append,
+        name=name,
+        time_column=time_column,
+        step=step,
+    )
+    _show(result, as_json)
+
+
+@app.command(rich_help_panel=DAG)
+def validate(as_json: AsJson = False) -> None:
+    """Check the current table with Great Expectations and write the clean one."""
+    from s2tx.data.validate import run_validate
+
+    _show(run_validate(*_open()), as_json)
+
+
+@app.command(rich_help_panel=DAG)
+def inject() -> None:
+    """Make the seeded masks of missing values."""
+    from s2tx.data.missing import run_inject
+
+    run_inject(*_open())
+
+
+# --- the DAG -------------------------------------------------------------------------------------
+
+
+@app.command(rich_help_panel=DAG)
+def train() -> None:
+    """Train S2TX, with live curves in MLflow; a killed run resumes where it stood."""
+    from s2tx.cli.progress import Bar
+    from s2tx.registry import tracking
+    from s2tx.training.train import run_train
+
+    project, params = _open()
+    with Bar("train") as bar:
+        run_train(project, params, (bar, tracking.Recorder(project, params)))
+
+
+@app.command(rich_help_panel=DAG)
+def baseline() -> None:
+    """Train DLinear on the same windows."""
+    from s2tx.cli.progress import Bar
+    from s2tx.training.train import run_baseline
+
+    with Bar("baseline") as bar:
+        run_baseline(*_open(), (bar,))
+
+
+@app.command(rich_help_panel=DAG)
+def evaluate(as_json: AsJson = False) -> None:
+    """Score every test window, beside what the model must beat."""
+    from s2tx.evaluation.evaluate import run_evaluate
+
+    metrics = run_evaluate(*_open())
+    if as_json:
+        _show(metrics, as_json)
+        return
+    for model, score in metrics["test"].items():
+        typer.echo(f"{model:15} MSE {score['mse']:.4f}  MAE {score['mae']:.4f}")
+
+
+@app.command(rich_help_panel=DAG)
+def report() -> None:
+    """Write the report page, and complete the run in MLflow."""
+    from s2tx.evaluation.report import run_report
+    from s2tx.registry import tracking
+
+    project, params = _open()
+    run_report(project)
+    tracking.try_sync(project, params)
+    typer.echo(f"report: {project.report}")
+
+
+# --- models --------------------------------------------------------------------------------------
+
+
+@app.command(rich_help_panel=MODELS)
+def track(as_json: AsJson = False) -> None:
+    """Send the last run to MLflow, or what of it could not be sent before."""
+    from s2tx.registry import tracking
+
+    _show({"run_id": tracking.sync(*_open())}, as_json)
+
+
+@app.command(rich_help_panel=MODELS)
+def register(as_json: AsJson = False) -> None:
+    """Register the trained model in MLflow; the same model is registered once."""
+    from s2tx.forecasting import serve
+    from s2tx.registry.package import register as put
+
+    _show(put(*_open(), Path(serve.__file__)), as_json)
+
+
+@app.command(rich_help_panel=MODELS)
+def promote(
+    version: Annotated[
+        int | None, typer.Option(help="The challenger; the newest version if not given.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score champion and challenger on the same windows; the better one is champion."""
+    from s2tx.registry.promote import promote as decide
+
+    _show(decide(*_open(), version=version), as_json)
+
+
+@app.command(rich_help_panel=MODELS)
+def rollback(
+    to: Annotated[
+        int | None, typer.Option(help="A version; the previous champion if not given.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give the champion's place back to the version before."""
+    from s2tx.registry.promote import rollback as undo
+
+    _show(undo(*_open(), to=to), as_json)
+
+
+@app.command(rich_help_panel=MODELS)
+def forecast(
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A .csv or .parquet file.")
+    ] = None,
+    rows: Annotated[
+        Path | None, typer.Option("--input", "-i", help="Newest rows, CSV or Parquet.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let the champion forecast the next steps from the newest rows."""
+    from s2tx.forecasting.forecaster import forecast as look_ahead
+
+    _show(look_ahead(*_open(), output=output, input=rows), as_json)
+
+
+# --- care ----------------------------------------------------------------------------------------
+
+
+@app.command(rich_help_panel=CARE)
+def doctor(as_json: AsJson = False) -> None:
+    """Look at everything the pipeline needs, and say how to mend what is amiss."""
+    from s2tx.ops.doctor import examine
+
+    checks = examine(Project.here())
+    if as_json:
+        typer.echo(json.dumps([dataclasses.asdict(check) for check in checks]))
+    else:
+        for check in checks:
+            cure = "" if check.ok else f"  -> {check.cure}"
+            typer.echo(f"{'ok  ' if check.ok else 'FAIL'} {check.name}: {check.found}{cure}")
+    if not all(check.ok for check in checks):
+        raise typer.Exit(1)

@@ -1,0 +1,136 @@
+"""The evaluate stage: every test window, the model beside what it must beat, and the receipt."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from s2tx import fingerprint as identity
+from s2tx.baselines.naive import SeasonalNaive
+from s2tx.data.missing import Masks, read_masks
+from s2tx.data.scaling import Scaler
+from s2tx.data.split import PARTS, Borders, find_borders
+from s2tx.data.table import Table
+from s2tx.evaluation import plots
+from s2tx.evaluation.metrics import Scores, score
+from s2tx.params import Params, as_dict
+from s2tx.paths import Project, write_text
+from s2tx.training.bundle import Bundle, Predictor, weights_hash
+from s2tx.training.runtime import start
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The scores of every model on the same windows.
+
+    Attributes:
+        clean: model to scores, with the inputs as they are.
+        missing: the same with the injected mask over the inputs (never over the targets).
+        borders: of the split.
+    """
+
+    clean: dict[str, Scores]
+    missing: dict[str, Scores]
+    borders: Borders
+
+
+def season_of(step: pd.Timedelta) -> int:
+    """The season that a step suggests: a day, for daily rows a week, for weekly rows a year."""
+    day = pd.Timedelta(days=1)
+    if step < day:
+        return max(round(day / step), 1)
+    return 7 if step < 7 * day else 52
+
+
+def evaluate(
+    table: Table, masks: Masks, bundle: Bundle, baseline: Bundle, params: Params
+) -> Evaluation:
+    """Score the model, DLinear, repeat-last and seasonal-naive on every test window."""
+    window, size = params.window, params.evaluate.batch_size
+    borders = find_borders(len(table.times), table.card, params.data, window)
+    scaler = Scaler.fit(table.values[: borders.train])
+    origins = borders.origins("test", window.look_back, window.horizon)
+    season = params.evaluate.season or season_of(table.card.step_delta)
+
+    def naive(steps: int) -> Predictor:
+        return Predictor(SeasonalNaive(steps, window.horizon), window, scaler, bundle.device)
+
+    models: dict[str, Predictor] = {
+        bundle.spec.name: bundle,
+        baseline.spec.name: baseline,
+        "seasonal_naive": naive(season),
+        "repeat_last": naive(1),
+    }
+    return Evaluation(
+        clean={name: score(model, table, origins, scaler, size) for name, model in models.items()},
+        missing={
+            name: score(model, table, origins, scaler, size, masks.evaluate, masks.tail_steps)
+            for name, model in models.items()
+        },
+        borders=borders,
+    )
+
+
+def run_evaluate(project: Project, params: Params) -> dict[str, Any]:
+    """Write metrics, receipt, tables of scores and plots; returns the metrics."""
+    table, masks = Table.read(project.table), read_masks(project.masks)
+    device = start(params.runtime).device
+    bundle = Bundle.load(project.model, params.runtime, device)
+    baseline = Bundle.load(project.baseline, params.runtime, device)
+    evaluation = evaluate(table, masks, bundle, baseline, params)
+    metrics = _metrics(evaluation)
+    frames = plots.frames(evaluation.clean, table.card)
+    project.plots.mkdir(parents=True, exist_ok=True)
+    for name, frame in frames.items():
+        frame.to_csv(project.plots / f"{name}.csv", index=False)
+    plots.draw(project.plots, frames, evaluation, bundle, table)
+    write_text(project.metrics, _json(metrics))
+    write_text(project.receipt, _json(_receipt(project, params, table, bundle, evaluation)))
+    return metrics
+
+
+def _metrics(evaluation: Evaluation) -> dict[str, Any]:
+    def summary(scores: dict[str, Scores]) -> dict[str, Any]:
+        return {name: {"mse": each.mse, "mae": each.mae} for name, each in scores.items()}
+
+    windows = len(next(iter(evaluation.clean.values())).window_mse)
+    return {
+        "windows": windows,
+        "test": summary(evaluation.clean),
+        "test_missing": summary(evaluation.missing),
+    }
+
+
+def _receipt(
+    project: Project, params: Params, table: Table, bundle: Bundle, evaluation: Evaluation
+) -> dict[str, Any]:
+    """Everything a reader needs to believe, or repeat, the figures."""
+    borders = evaluation.borders
+    parts = {part: borders.rows(part) for part in PARTS}
+    return {
+        "data": {"name": table.card.name, "sha256": table.card.sha256, "rows": len(table.times)},
+        "split": {part: [rows.start, rows.stop] for part, rows in parts.items()},
+        "window": as_dict(params.window),
+        "windows_scored": len(next(iter(evaluation.clean.values())).window_mse),
+        "stride": 1,
+        "scaler": "mean and population deviation of the observed train rows",
+        "checkpoint_chosen_by": {
+            "best": "validation MSE",
+            "last": "nothing: the last epoch is kept",
+        }[params.train.select],
+        "missing": as_dict(params.inject),
+        "seeds": {"train": params.train.seed, "inject": params.inject.seed},
+        "fingerprint": bundle.fingerprint,
+        "weights_sha256": weights_hash(project.model),
+        "params_sha256": identity.of_file(project.params),
+        "code": identity.git_commit(project.root),
+        "runtime": as_dict(params.runtime),
+        "machine": identity.machine(),
+    }
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,102 @@
+"""Scores as tables for ``dvc plots`` and as pictures for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from s2tx.data.table import Card, Table
+from s2tx.evaluation.metrics import Scores
+from s2tx.training.bundle import Bundle
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from s2tx.evaluation.evaluate import Evaluation
+
+_EXAMPLE_VARIATES = 3
+
+
+def frames(scores: Mapping[str, Scores], card: Card) -> dict[str, pd.DataFrame]:
+    """Long tables: ``horizon`` (standardised, by step) and ``variates`` (own units, by variate)."""
+    steps, variates = [], []
+    for model, each in scores.items():
+        mse, mae = each.by_step()
+        step = np.arange(1, len(mse) + 1)
+        steps.append(pd.DataFrame({"model": model, "step": step, "mse": mse, "mae": mae}))
+        mse, mae = each.by_variate()
+        columns = {"model": model, "variate": list(card.variates), "mse": mse, "mae": mae}
+        variates.append(pd.DataFrame(columns))
+    return {"horizon": pd.concat(steps), "variates": pd.concat(variates)}
+
+
+def draw(
+    folder: Path,
+    tables: Mapping[str, pd.DataFrame],
+    evaluation: Evaluation,
+    bundle: Bundle,
+    table: Table,
+) -> None:
+    """Write ``horizon.png``, ``missing.png`` and ``forecast.png`` into ``folder``."""
+    _save(_horizon(tables["horizon"]), folder / "horizon.png")
+    _save(_missing(evaluation), folder / "missing.png")
+    _save(_forecast(bundle, table), folder / "forecast.png")
+
+
+def _figure(rows: int = 1) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(9, 3.2 * rows), layout="constrained")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    # Without the library's version inside, the same scores give the same bytes.
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def _horizon(steps: pd.DataFrame) -> Figure:
+    figure = _figure()
+    axes = figure.subplots(1, 2)
+    for axis, metric in zip(axes, ("mse", "mae"), strict=True):
+        for model, rows in steps.groupby("model", sort=False):
+            axis.plot(rows["step"], rows[metric], label=model)
+        axis.set(xlabel="step of the horizon", ylabel=f"standardised {metric.upper()}")
+        axis.grid(alpha=0.3)
+    axes[0].legend()
+    return figure
+
+
+def _missing(evaluation: Evaluation) -> Figure:
+    figure = _figure()
+    axis = figure.subplots()
+    models = list(evaluation.clean)
+    place = np.arange(len(models))
+    clean = [evaluation.clean[model].mse for model in models]
+    hidden = [evaluation.missing[model].mse for model in models]
+    axis.bar(place - 0.2, clean, 0.4, label="inputs as they are")
+    axis.bar(place + 0.2, hidden, 0.4, label="inputs with injected missing values")
+    axis.set(ylabel="standardised MSE")
+    axis.set_xticks(place, models)
+    axis.legend()
+    return figure
+
+
+def _forecast(bundle: Bundle, table: Table) -> Figure:
+    """The last horizon of the table, forecast from the rows before it."""
+    horizon = bundle.window.horizon
+    forecast = bundle.forecast(table.values[:-horizon])
+    shown = slice(-min(3 * horizon, len(table.times)), None)
+    names = table.card.variates[-_EXAMPLE_VARIATES:]
+    figure = _figure(len(names))
+    for axis, name in zip(figure.subplots(len(names), 1, squeeze=False)[:, 0], names, strict=True):
+        column = table.card.variates.index(name)
+        axis.plot(table.times[shown], table.values[shown, column], label="measured")
+        axis.plot(table.times[-horizon:], forecast[:, column], label="forecast")
+        axis.set_ylabel(name)
+        axis.grid(alpha=0.3)
+        axis.legend(loc="upper left")
+    return figure

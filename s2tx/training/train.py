@@ -1,0 +1,125 @@
+"""From a table to a bundle: the train and baseline stages."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import torch
+
+from s2tx import fingerprint as identity
+from s2tx import zoo
+from s2tx.data.missing import Masks, read_masks
+from s2tx.data.scaling import Scaler
+from s2tx.data.split import find_borders
+from s2tx.data.table import Table
+from s2tx.params import BaselineParams, ModelParams, Params, TrainParams, as_dict
+from s2tx.paths import Project, write_text
+from s2tx.training.bundle import Bundle, Predictor
+from s2tx.training.checkpoint import Checkpoint
+from s2tx.training.fit import Epoch, Watch, fit
+from s2tx.training.runtime import start
+
+CODE = ("data", "model", "baselines", "zoo.py", "training", "params.py")
+
+
+def train(
+    table: Table,
+    masks: Masks | None,
+    spec: ModelParams | BaselineParams,
+    recipe: TrainParams,
+    params: Params,
+    checkpoints: Path,
+    watchers: tuple[Watch, ...] = (),
+) -> tuple[Bundle, list[Epoch]]:
+    """Train one model on one table.
+
+    Args:
+        table: validated.
+        masks: rows to look away from while training; None to look at all.
+        spec: which model.
+        recipe: how it is trained.
+        params: the sections ``data``, ``window`` and ``runtime`` are read.
+        checkpoints: folder of resumable states.
+        watchers: told of every step and epoch.
+
+    Returns:
+        The trained model and its history.
+    """
+    borders = find_borders(len(table.times), table.card, params.data, params.window)
+    scaler = Scaler.fit(table.values[: borders.train])
+    fabric = start(params.runtime)
+    torch.manual_seed(recipe.seed)
+    network = zoo.build(
+        spec, params.window, len(table.card.variates), params.runtime, fabric.device
+    )
+    predictor = Predictor(network, params.window, scaler, fabric.device)
+    if masks is None:
+        windows = predictor.windows(table)
+    else:
+        windows = predictor.windows(table, masks.train, masks.tail_steps)
+    mark = fingerprint(table, spec, recipe, params)
+    checkpoint = Checkpoint.of_run(checkpoints, mark)
+    look_back, horizon = params.window.look_back, params.window.horizon
+    history = fit(
+        network,
+        windows,
+        borders.origins("train", look_back, horizon),
+        borders.origins("validation", look_back, horizon),
+        recipe,
+        fabric,
+        checkpoint,
+        watchers,
+    )
+    fields = {field.name: getattr(predictor, field.name) for field in dataclasses.fields(predictor)}
+    return Bundle(**fields, spec=spec, card=table.card, fingerprint=mark), history
+
+
+def fingerprint(
+    table: Table, spec: ModelParams | BaselineParams, recipe: TrainParams, params: Params
+) -> str:
+    """Identity of a training run: code, data and params, and nothing of the machine."""
+    settings: list[object] = [params.data, params.validate, params.window]
+    if params.inject.train:
+        settings.append(params.inject)
+    return identity.of_json(
+        {
+            "code": identity.of_code(CODE),
+            "data": table.card.sha256,
+            "model": as_dict(spec),
+            "train": as_dict(recipe),
+            "settings": [as_dict(section) for section in settings],
+        }
+    )
+
+
+def run_train(project: Project, params: Params, watchers: tuple[Watch, ...] = ()) -> Bundle:
+    """The train stage: the model of ``params.model``."""
+    return _run(project, params, params.model, params.train, project.model, watchers)
+
+
+def run_baseline(project: Project, params: Params, watchers: tuple[Watch, ...] = ()) -> Bundle:
+    """The baseline stage: DLinear on the same windows."""
+    spec = params.baseline
+    return _run(project, params, spec, spec.train, project.baseline, watchers)
+
+
+def _run(
+    project: Project,
+    params: Params,
+    spec: ModelParams | BaselineParams,
+    recipe: TrainParams,
+    folder: Path,
+    watchers: tuple[Watch, ...],
+) -> Bundle:
+    """Train and keep the history, then the bundle; only then forget what a kill would need."""
+    table = Table.read(project.table)
+    masks = read_masks(project.masks) if params.inject.train else None
+    checkpoints = project.cache / "training"
+    bundle, history = train(table, masks, spec, recipe, params, checkpoints, watchers)
+    lines = [dataclasses.asdict(epoch) for epoch in history]
+    write_text(folder.parent / project.history.name, json.dumps(lines, indent=2) + "\n")
+    bundle.save(folder)
+    Checkpoint.of_run(checkpoints, bundle.fingerprint).discard()
+    return bundle
