@@ -77,7 +77,9 @@ def _decode(path: Path) -> tuple[str, list[Finding]]:
     content = path.read_bytes()
     for signature, kind in _SIGNATURES.items():
         if content.startswith(signature):
-            raise InputError(f"{path} is not CSV but {kind}", "Give comma-separated UTF-8 text")
+            raise InputError(
+                f"{path.name} is not CSV but {kind}", "Give comma-separated UTF-8 text"
+            )
     if b"\0" in content:
         line = content[: content.index(b"\0")].count(b"\n") + 1
         raise InputError(
@@ -108,7 +110,7 @@ def _check_lines(path: Path, text: str) -> tuple[list[str], tuple[str, ...], boo
     try:
         header_line, header = next(records)
     except StopIteration:
-        raise InputError(f"{path} holds only blank lines", "Write the file again") from None
+        raise InputError(f"{path.name} holds only blank lines", "Write the file again") from None
     _check_header(path, header)
     lines = []
     for line, fields in records:

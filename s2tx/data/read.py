@@ -165,7 +165,7 @@ def _cells(path: Path) -> tuple[pd.DataFrame, tuple[str, ...], tuple[Finding, ..
     if not path.is_file():
         raise InputError(f"{path} does not exist", "Check the path")
     if path.stat().st_size == 0:
-        raise InputError(f"{path} is empty (0 bytes)", "Write the file again")
+        raise InputError(f"{path.name} is empty (0 bytes)", "Write the file again")
     match path.suffix.lower():
         case ".csv" | ".txt":
             return parse_csv(path)
@@ -173,7 +173,7 @@ def _cells(path: Path) -> tuple[pd.DataFrame, tuple[str, ...], tuple[Finding, ..
             return _read_parquet(path)
         case suffix:
             raise InputError(
-                f"{path} ends with {suffix or 'nothing'!r}", "Give a .csv or a .parquet file"
+                f"{path.name} ends with {suffix or 'nothing'!r}", "Give a .csv or a .parquet file"
             )
 
 
@@ -185,19 +185,19 @@ def _read_parquet(path: Path) -> tuple[pd.DataFrame, tuple[str, ...], tuple[Find
         arrow = pq.read_table(path)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         raise InputError(
-            f"{path} is not a whole Parquet file ({error})", "Write the file again"
+            f"{path.name} is not a whole Parquet file ({error})", "Write the file again"
         ) from None
     doubles = sorted({name for name in arrow.column_names if arrow.column_names.count(name) > 1})
     if doubles:
         raise InputError(
-            f"{path} has columns of the same name: {some(doubles)}", "Give each its own name"
+            f"{path.name} has columns of the same name: {some(doubles)}", "Give each its own name"
         )
     frame = arrow.to_pandas()
     if isinstance(frame.index, pd.DatetimeIndex):
         frame = frame.reset_index(names=frame.index.name or "date")
     frame.columns = frame.columns.map(str)
     if frame.empty:
-        raise InputError(f"{path} has no rows", "Bring a table with rows")
+        raise InputError(f"{path.name} has no rows", "Bring a table with rows")
     return frame.reset_index(drop=True), tuple(f"row {row}" for row in range(1, len(frame) + 1)), ()
 
 

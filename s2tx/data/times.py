@@ -114,25 +114,22 @@ def find_step(times: pd.DatetimeIndex, where: str) -> str:
     Raises:
         InputError: fewer than three rows, or no step that half of the rows agree on.
     """
-    steps = pd.Series(np.diff(times.asi8))
+    steps = np.diff(times.asi8)
     steps = steps[steps > 0]
     if len(steps) < 2:
         raise InputError(
             f"{where} has {len(times)} rows: too few to find the step",
             "Bring more rows, or give the step with --step 1h",
         )
-    counts = (
-        steps.value_counts().sort_index(kind="stable").sort_values(ascending=False, kind="stable")
-    )
-    if counts.iloc[0] <= len(steps) / 2:
-        found = some(
-            (f"{pd.Timedelta(int(step))} ({n} times)" for step, n in counts.head(3).items())
-        )
+    lengths, counts = np.unique(steps, return_counts=True)
+    ranked = np.argsort(-counts, kind="stable")
+    if counts[ranked[0]] <= len(steps) / 2:
+        found = some(f"{pd.Timedelta(int(lengths[at]))} ({counts[at]} times)" for at in ranked[:3])
         raise InputError(
             f"{where} has no fixed step: the most common are {found}",
             "Bring the table to a fixed step first, or give it with --step",
         )
-    return canonical_step(pd.Timedelta(int(counts.index[0])))
+    return canonical_step(pd.Timedelta(int(lengths[ranked[0]])))
 
 
 def canonical_step(step: str | pd.Timedelta) -> str:

@@ -1,0 +1,93 @@
+"""New rows for the current version: where both have a row, they must agree."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from s2tx import fingerprint
+from s2tx.data.findings import some
+from s2tx.data.read import Raw
+from s2tx.errors import InputError
+
+
+def merge(current: Raw, arrived: Raw, folder: Path) -> tuple[Raw, int]:
+    """Add the rows of ``arrived`` that ``current`` lacks, in the order of time.
+
+    The merged table is written to ``folder`` as CSV in one canonical form: time first, the card's
+    column order, shortest digits that read back the same.
+
+    Returns:
+        The merged rows (``current`` itself where nothing is new), and how many are new.
+
+    Raises:
+        InputError: other columns or another zone, stamps out of order, or an overlapping row
+            that differs; names the first differing cell.
+    """
+    card = current.card
+    if set(arrived.columns) != set(card.variates):
+        absent = [column for column in card.variates if column not in arrived.columns]
+        strange = [column for column in arrived.columns if column not in card.variates]
+        raise InputError(
+            f"{arrived.card.file} has other columns than {card.name}: missing {some(absent) or '-'}"
+            f", unknown {some(strange) or '-'}",
+            "Bring rows with the columns of the current version",
+        )
+    if (arrived.times.tz is None) != (current.times.tz is None):
+        raise InputError(
+            f"{arrived.card.file} and {card.name} do not both name a time zone",
+            "Write both in UTC, or both without a zone",
+        )
+    back = np.flatnonzero(np.diff(arrived.times.asi8) < 0)
+    if len(back):
+        row = int(back[0]) + 1
+        raise InputError(
+            f"{arrived.card.file}, {arrived.places[row]}: time goes back from "
+            f"{arrived.times[row - 1]} to {arrived.times[row]}",
+            "Sort the rows by time",
+        )
+    variates = list(card.variates)
+    old = current.frame.set_index(card.time_column)[variates]
+    new = arrived.frame.set_index(card.time_column)[variates]
+    _agree(old, new, arrived)
+    added = new[~new.index.isin(old.index)]
+    if added.empty:
+        return current, 0
+    merged = pd.concat([old, added]).sort_index(kind="stable").reset_index(names=card.time_column)
+    path = folder / f"{card.name}.csv"
+    path.write_text(canonical_csv(merged, card.time_column), encoding="utf-8", newline="")
+    raw = Raw(
+        card=dataclasses.replace(card, file=path.name, sha256=fingerprint.of_file(path)),
+        frame=merged,
+        places=tuple(f"line {line}" for line in range(2, len(merged) + 2)),
+        findings=arrived.findings,
+    )
+    return raw, len(added)
+
+
+def canonical_csv(frame: pd.DataFrame, time_column: str) -> str:
+    """The one text of a table."""
+    zone = "+00:00" if frame[time_column].dt.tz is not None else ""
+    stamps = frame[time_column].dt.strftime("%Y-%m-%d %H:%M:%S" + zone)
+    return frame.assign(**{time_column: stamps}).to_csv(index=False, lineterminator="\n")
+
+
+def _agree(old: pd.DataFrame, new: pd.DataFrame, arrived: Raw) -> None:
+    """Every row of ``new`` that ``old`` has too holds the same values, or is missing in both."""
+    first = old[~old.index.duplicated()]
+    shared = new.index.isin(first.index)
+    there = first.loc[new.index[shared]].to_numpy(np.float64)
+    here = new.to_numpy(np.float64)[shared]
+    differ = (there != here) & ~(np.isnan(there) & np.isnan(here))
+    if differ.any():
+        row, column = (int(at) for at in np.argwhere(differ)[0])
+        at = int(np.flatnonzero(shared)[row])
+        raise InputError(
+            f"{arrived.card.file}, {arrived.places[at]}, column {new.columns[column]!r}: at "
+            f"{new.index[at]} it has {here[row, column]}, the current version has "
+            f"{there[row, column]}",
+            "Mend the row, or bring the whole corrected table without --append",
+        )

@@ -1,0 +1,295 @@
+"""Bring a table in: a candidate is validated beside ``data/`` before anything there changes.
+
+``data/`` holds ``dataset.json`` (the card) and the raw table, byte for byte, under a name that
+contains its hash. A new version writes its table first and replaces the card last: the card is the
+point at which the version changes, so a kill at any moment leaves the old version or the new one,
+never a part. What no card names is swept away by the next ingest. Before a version is replaced, it
+is recorded in DVC, so that none is ever lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from s2tx import fingerprint
+from s2tx.data import append as appending
+from s2tx.data import catalog, demo, fetch, versions
+from s2tx.data.catalog import Entry
+from s2tx.data.findings import Finding, Report
+from s2tx.data.read import CARD_FILE, Raw, clean_name, read_card, read_current, read_raw
+from s2tx.data.table import Card
+from s2tx.data.validate import validate
+from s2tx.errors import InputError, S2TXError
+from s2tx.params import Params
+from s2tx.paths import Project, write_beside, write_text
+
+LOCK_PATIENCE = 600.0  # seconds to wait for another ingest
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What an ingest did.
+
+    Attributes:
+        card: of the version that is current now.
+        rows: T of its raw table.
+        new_rows: how many of them the version before did not have, where rows were appended.
+        changed: whether the current version is another than before.
+        findings: warnings, of the validation and of what could not be pushed.
+    """
+
+    card: Card
+    rows: int
+    new_rows: int
+    changed: bool
+    findings: tuple[Finding, ...]
+
+
+def ingest(
+    project: Project,
+    params: Params,
+    source: str,
+    *,
+    file: Path | None = None,
+    append: bool = False,
+    name: str | None = None,
+    time_column: str | None = None,
+    step: str | None = None,
+) -> Ingested:
+    """Make ``source`` the current version of the data, or add its rows to it.
+
+    One writer at a time. Twice the same is no change, yet completes what an interrupted ingest left
+    unversioned. A push that fails loses nothing: it is a finding that names the command for later.
+
+    Args:
+        project: whose ``data/`` it is.
+        params: rules of validation, split and windows.
+        source: a name of the catalog, a path to a CSV or Parquet file, or an http(s) address.
+        file: a copy of the catalog's file, where it cannot be downloaded.
+        append: add the rows to the current version; where both have a row, they must agree.
+        name: of the data set; by default the catalog's, the current one's (``append``) or the stem.
+        time_column: where the file has several columns of timestamps.
+        step: where the rows do not tell, such as ``"15min"``; ``append`` keeps the card's.
+
+    Raises:
+        InputError: the candidate cannot be read or is not fit. It lies in ``quarantine/`` with its
+            report, and ``data/`` and ``data.dvc`` are as they were.
+        S2TXError: the source cannot be reached, or DVC failed.
+    """
+    versions.require_repository(project)
+    with _one_writer(project) as scratch:
+        path, entry = _bring(project, source, file, scratch)
+        origin = _origin(source, entry)
+        current = read_card(project) if append or (project.data / CARD_FILE).exists() else None
+        label = name or (entry.name if entry else path.stem)
+        before = read_current(project) if append else None
+        new_rows = 0
+        try:
+            if before is not None:
+                label = before.card.name
+                arrived = read_raw(path, time_column=before.card.time_column, step=before.card.step)
+                raw, new_rows = appending.merge(before, arrived, scratch)
+                if not new_rows:
+                    return _finish(project, before.card, raw, 0, changed=False)
+                path = scratch / raw.card.file
+            else:
+                raw = read_raw(
+                    path, name=name, time_column=time_column, step=step, entry=entry, source=origin
+                )
+                _same_shape(current, raw.card)
+        except InputError as error:
+            _quarantine(project, label, path, _unread(label, path, error), error)
+        table, report = validate(raw, params.validate, params.data, params.window)
+        if table is None:
+            _quarantine(project, raw.card.name, path, report, report.refusal(path.name))
+        card = dataclasses.replace(raw.card, file=_stored_name(raw.card, path))
+        changed = card != current or _damaged(project, card)
+        if changed:
+            if current is not None:  # it may never have been recorded, after an interruption
+                _sweep(project, current)
+                versions.add_data(project)
+            _replace(project, path, card)
+        return _finish(project, card, raw, new_rows, changed=changed, findings=report.warnings)
+
+
+@contextlib.contextmanager
+def _one_writer(project: Project) -> Iterator[Path]:
+    """Hold the lock of ``data/`` and an empty folder to work in; the system frees a killed lock."""
+    from filelock import FileLock, Timeout
+
+    project.cache.mkdir(parents=True, exist_ok=True)
+    path = project.cache / "ingest.lock"
+    try:
+        with FileLock(path, timeout=LOCK_PATIENCE):
+            scratch = project.cache / "candidate"
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir()
+            yield scratch
+            shutil.rmtree(scratch, ignore_errors=True)
+    except Timeout:
+        raise S2TXError(
+            f"another ingest has held {path} for {LOCK_PATIENCE:.0f} s. Wait for it, or end it."
+        ) from None
+
+
+def _bring(
+    project: Project, source: str, file: Path | None, scratch: Path
+) -> tuple[Path, Entry | None]:
+    """The candidate's file, and the catalog's entry if it is a known set."""
+    downloads = project.cache / "downloads"
+    if source.startswith(("http://", "https://")):
+        arrived = fetch.fetch([source], downloads)
+        path = scratch / fetch.name_of(source)
+        shutil.copyfile(arrived, path)
+    elif not _known(source) and (Path(source).suffix or Path(source).exists()):
+        path = Path(source)
+    else:
+        entry = catalog.find(source)
+        return _bring_known(entry, file, downloads, scratch), entry
+    if file is not None:
+        raise InputError(f"{source!r} is itself a file", "Give --from with a name of the catalog")
+    if not path.is_file():
+        return path, None  # reading it will say what is wrong
+    kept = scratch / path.name  # what is checked is what is kept, whoever writes to the source
+    if kept != path:
+        shutil.copyfile(path, kept)
+    return kept, catalog.recognise(fingerprint.of_file(kept))
+
+
+def _bring_known(entry: Entry, file: Path | None, downloads: Path, scratch: Path) -> Path:
+    path = scratch / entry.file
+    if file is not None:
+        if not file.is_file():
+            raise InputError(f"{file} does not exist", "Check the path given with --from")
+        found = fingerprint.of_file(file)
+        if entry.sha256 and found != entry.sha256:
+            raise InputError(
+                f"{file} has sha256 {found}, the published {entry.name} has {entry.sha256}",
+                "Give the published file, or ingest yours by its path",
+            )
+        shutil.copyfile(file, path)
+    elif entry.synthetic:
+        demo.make_demo().to_csv(path, index=False, lineterminator="\n")
+    else:
+        shutil.copyfile(
+            fetch.fetch(entry.addresses, downloads, sha256=entry.sha256, file=entry.file), path
+        )
+    return path
+
+
+def _known(source: str) -> bool:
+    return source.lower() in {name.lower() for name in catalog.names()}
+
+
+def _origin(source: str, entry: Entry | None) -> str:
+    """Where the data come from, in words that hold on every machine."""
+    if entry is None:
+        return source if "://" in source else Path(source).name
+    return entry.addresses[0] if entry.addresses else "s2tx.data.demo"
+
+
+def _same_shape(current: Card | None, card: Card) -> None:
+    """A name keeps its columns and step: a model trained on it must go on working."""
+    if current is None or current.name != card.name:
+        return
+    for field, words in (("time_column", "time column"), ("variates", "columns"), ("step", "step")):
+        old, new = getattr(current, field), getattr(card, field)
+        if old != new:
+            raise InputError(
+                f"{card.file} has the {words} {new!r}, the current version of {card.name} has "
+                f"{old!r}",
+                "Mend the file, or give it another name with --name",
+            )
+
+
+def _unread(name: str, path: Path, error: InputError) -> Report:
+    finding = Finding("error", "read", None, error.what, error.cure)
+    sha256 = fingerprint.of_file(path) if path.is_file() else ""
+    return Report(clean_name(name), sha256, 0, 0, "none", (finding,))
+
+
+def _quarantine(
+    project: Project, name: str, path: Path, report: Report, error: InputError
+) -> NoReturn:
+    """Put a refused candidate aside, with the reason, and refuse it."""
+    if not path.is_file():
+        raise error
+    sha256 = fingerprint.of_file(path)
+    cell = project.quarantine / f"{clean_name(name)}-{sha256[:12]}"
+    with write_beside(cell / path.name) as part:
+        shutil.copyfile(path, part)
+    write_text(cell / "report.json", report.to_json())
+    raise InputError(error.what, f"{error.cure}. The file and its report are in {cell}") from error
+
+
+def _stored_name(card: Card, path: Path) -> str:
+    return f"{card.name}-{card.sha256[:12]}{path.suffix.lower()}"
+
+
+def _damaged(project: Project, card: Card) -> bool:
+    stored = project.data / card.file
+    return not stored.is_file() or fingerprint.of_file(stored) != card.sha256
+
+
+def _replace(project: Project, path: Path, card: Card) -> None:
+    """Table first, card last."""
+    with write_beside(project.data / card.file) as part:
+        shutil.copyfile(path, part)
+    _flush(project.data)
+    write_text(project.data / CARD_FILE, card.to_json())
+    _flush(project.data)
+
+
+def _flush(folder: Path) -> None:
+    """Make a replacement last through a power cut, where the system can."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
+
+
+def _sweep(project: Project, card: Card) -> None:
+    """Remove what the card does not name: older tables, parts of a killed ingest."""
+    for path in project.data.iterdir():
+        if path.is_file() and path.name not in (CARD_FILE, card.file):
+            path.unlink()
+
+
+def _finish(
+    project: Project,
+    card: Card,
+    raw: Raw,
+    new_rows: int,
+    *,
+    changed: bool,
+    findings: tuple[Finding, ...] = (),
+) -> Ingested:
+    """Version what stands in ``data/``; done again after an interruption, it completes it."""
+    _sweep(project, card)
+    versions.add_data(project)
+    return Ingested(
+        card, len(raw.frame), new_rows, changed, (*findings, *_attempt(versions.push, project))
+    )
+
+
+def _attempt(push: Callable[[Project], None], project: Project) -> tuple[Finding, ...]:
+    try:
+        push(project)
+    except S2TXError as error:
+        return (
+            Finding(
+                "warning",
+                "push",
+                None,
+                f"the data are versioned here, but were not copied to the remote: {error}",
+                "Run later: dvc push data.dvc",
+            ),
+        )
+    return ()
