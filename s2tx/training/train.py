@@ -58,7 +58,7 @@ def train(
     if masks is None:
         windows = predictor.windows(table)
     else:
-        windows = predictor.windows(table, masks.train, masks.tail_steps)
+        windows = predictor.windows(table, masks.train, masks.train_tail_steps)
     mark = fingerprint(table, spec, recipe, params)
     checkpoint = Checkpoint.of_run(checkpoints, mark)
     look_back, horizon = params.window.look_back, params.window.horizon

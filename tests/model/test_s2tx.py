@@ -1,0 +1,167 @@
+"""Properties of the whole network, on random weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+import torch
+
+from s2tx.model.s2tx import S2TX
+from s2tx.model.scan.reference import selective_scan
+from s2tx.params import ModelParams, Params, WindowParams
+from tests.builders import make_params
+
+D = 3
+SWITCHES = (
+    "cross_variate",
+    "cross_attention",
+    "bidirectional",
+    "local_window",
+    "revin",
+    "mask_input",
+    "head_context",
+    "variate_embedding",
+)
+
+
+@pytest.fixture
+def sections(params: Params) -> tuple[WindowParams, ModelParams]:
+    small = make_params(params)
+    return small.window, replace(small.model, dropout=0.0)
+
+
+def build(window: WindowParams, model: ModelParams, seed: int = 0) -> S2TX:
+    torch.manual_seed(seed)
+    return S2TX(window, D, model, selective_scan).double().eval()
+
+
+def sample(window: WindowParams, batch: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(1)
+    x = torch.randn(batch, window.look_back, D, dtype=torch.float64)
+    return x, torch.rand_like(x) > 0.3
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+@pytest.mark.parametrize("value", [True, False])
+def test_every_switch_gives_a_forecast_and_trains_every_parameter(
+    sections: tuple[WindowParams, ModelParams], switch: str, value: bool
+) -> None:
+    """Protects from parts that are built and never used, whatever is switched off."""
+    window, model = sections
+    network = build(window, replace(model, **{switch: value}))
+    x, observed = sample(window)
+    y = network(x, observed)
+    assert y.shape == (4, window.horizon, D)
+    (y * torch.randn_like(y)).sum().backward()
+    idle = [
+        name
+        for name, parameter in network.named_parameters()
+        if parameter.grad is None or not parameter.grad.abs().sum() > 0
+    ]
+    assert idle == []
+
+
+def test_each_switch_changes_the_forecast(sections: tuple[WindowParams, ModelParams]) -> None:
+    """Protects an ablation from a switch that is wired to nothing."""
+    window, model = sections
+    x, observed = sample(window)
+    for switch in SWITCHES:
+        on, off = (build(window, replace(model, **{switch: value})) for value in (True, False))
+        off.load_state_dict(
+            {
+                name: on.state_dict().get(name, value)
+                if on.state_dict().get(name, value).shape == value.shape
+                else value
+                for name, value in off.state_dict().items()
+            }
+        )
+        assert not torch.allclose(on(x, observed), off(x, observed)), switch
+
+
+def test_no_missing_value_is_the_same_as_no_mask(
+    sections: tuple[WindowParams, ModelParams],
+) -> None:
+    """Protects clean data from any cost of the support for missing values, to the last bit."""
+    network = build(*sections)
+    x, _ = sample(sections[0])
+    assert torch.equal(network(x), network(x, torch.ones_like(x, dtype=torch.bool)))
+
+
+def test_missing_places_are_not_read(sections: tuple[WindowParams, ModelParams]) -> None:
+    """Protects the forecast from whatever filler stands at a missing place."""
+    network = build(*sections)
+    x, observed = sample(sections[0])
+    garbage = torch.where(observed, x, torch.full_like(x, 77.0))
+    assert torch.equal(network(x, observed), network(garbage, observed))
+
+
+def test_nothing_observed_gives_a_finite_forecast(
+    sections: tuple[WindowParams, ModelParams],
+) -> None:
+    """Protects from NaN when every sensor was dark."""
+    network = build(*sections)
+    x, observed = sample(sections[0])
+    assert torch.isfinite(network(x, torch.zeros_like(observed))).all()
+
+
+@pytest.mark.parametrize(("scale", "shift"), product((0.01, 40.0), (-3.0, 200.0)))
+def test_scale_and_shift_pass_through(
+    sections: tuple[WindowParams, ModelParams], scale: float, shift: float
+) -> None:
+    """Protects RevIN: a forecast of a x + b is a times the forecast of x, plus b."""
+    window, model = sections
+    network = build(window, model)
+    network.revin.eps = 0.0
+    x, observed = sample(window)
+    factor = scale * torch.tensor([1.0, 2.0, 0.5])
+    expected = network(x, observed) * factor + shift
+    torch.testing.assert_close(network(x * factor + shift, observed), expected)
+
+
+def test_windows_do_not_see_each_other(sections: tuple[WindowParams, ModelParams]) -> None:
+    """Protects from mixing along the batch."""
+    network = build(*sections)
+    x, observed = sample(sections[0], batch=5)
+    order = torch.tensor([3, 0, 4, 1, 2])
+    torch.testing.assert_close(network(x[order], observed[order]), network(x, observed)[order])
+    torch.testing.assert_close(network(x[:1], observed[:1]), network(x, observed)[:1])
+
+
+def test_variates_see_each_other_only_when_they_may(
+    sections: tuple[WindowParams, ModelParams],
+) -> None:
+    """Protects the meaning of ``cross_variate``, both ways."""
+    window, model = sections
+    x, _ = sample(window)
+    changed = x.clone()
+    changed[..., 0] = torch.randn_like(changed[..., 0])
+    for joint in (True, False):
+        network = build(window, replace(model, cross_variate=joint))
+        same = torch.allclose(network(x)[..., 1:], network(changed)[..., 1:])
+        assert same is not joint
+
+
+def test_steps_before_the_short_look_back_matter(
+    sections: tuple[WindowParams, ModelParams],
+) -> None:
+    """Protects from a long look-back that is read by nobody but RevIN."""
+    window, model = sections
+    network = build(window, replace(model, revin=False))
+    x, _ = sample(window)
+    old = x.clone()
+    old[:, : window.look_back - window.short_look_back] += 1.0
+    assert not torch.allclose(network(x), network(old))
+
+
+def test_fixed_global_patches_keep_the_size(
+    sections: tuple[WindowParams, ModelParams],
+) -> None:
+    """Protects the promise that memory does not grow with L once N is fixed."""
+    window, model = sections
+    fixed = replace(model, global_stride=None, global_patches=8)
+    sizes = {
+        build(replace(window, look_back=length), fixed).head.in_features for length in (48, 96, 480)
+    }
+    assert len(sizes) == 1
