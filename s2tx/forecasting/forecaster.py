@@ -1,0 +1,216 @@
+"""Forecasts as data frames: rows in, the next H rows out; and the champion's forecast as a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from s2tx.data.table import Table
+from s2tx.errors import InputError, S2TXError
+from s2tx.params import Params, RuntimeParams
+from s2tx.paths import Project, write_beside
+from s2tx.training.bundle import Bundle
+from s2tx.training.runtime import pick_device
+
+_ANYWHERE = RuntimeParams(device="auto", precision="32-true", scan="auto", threads=None)
+
+
+@dataclass(frozen=True, eq=False)
+class Forecaster:
+    """A trained model that takes and gives data frames.
+
+    Attributes:
+        bundle: the model, its scaler and the card of the data it was trained on.
+    """
+
+    bundle: Bundle
+
+    @classmethod
+    def load(cls, folder: Path, runtime: RuntimeParams = _ANYWHERE) -> Forecaster:
+        """From a bundle folder, on the device of ``runtime``; by default the best there is."""
+        return cls(Bundle.load(folder, runtime, pick_device(runtime)))
+
+    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Forecast the H steps after the last row.
+
+        Args:
+            frame: the time column and the D variates by name (others are ignored), in order of
+                time at the card's step; the last L rows are read. NaN where a reading is missing.
+
+        Returns:
+            H rows: the time column going on at the card's step, then the variates in the card's
+            order, in the data's own units.
+
+        Raises:
+            InputError: a column is missing or twice there, there are fewer than L rows, the stamps
+                do not advance by the card's step, or a cell holds no finite number.
+            S2TXError: the model's output is not finite.
+        """
+        card, window = self.bundle.card, self.bundle.window
+        newest = self.newest(frame)
+        values = self.bundle.forecast(newest[list(card.variates)].to_numpy(np.float64))
+        if not np.isfinite(values).all():
+            raise S2TXError(f"the forecast of {card.name} is not finite. It was thrown away.")
+        last = newest[card.time_column].iloc[-1]
+        ahead = pd.DataFrame(values, columns=list(card.variates))
+        times = [last + step * card.step_delta for step in range(1, window.horizon + 1)]
+        ahead.insert(0, card.time_column, pd.DatetimeIndex(times).as_unit("ns"))
+        return ahead
+
+    def newest(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The last L rows, checked: time column and variates, as ``predict`` reads them.
+
+        Raises:
+            InputError: as ``predict``.
+        """
+        card, look_back = self.bundle.card, self.bundle.window.look_back
+        wanted = [card.time_column, *card.variates]
+        held = list(frame.columns)
+        for column in wanted:
+            if held.count(column) != 1:
+                found = "is missing" if column not in held else "is there more than once"
+                raise InputError(
+                    f"column {column!r} {found}; the columns are {', '.join(map(str, held))}",
+                    f"Give the columns {', '.join(wanted)}",
+                )
+        if len(frame) < look_back:
+            raise InputError(
+                f"the model reads {look_back} rows, and there are {len(frame)}",
+                f"Give at least the newest {look_back} rows",
+            )
+        newest = frame[wanted].tail(look_back).reset_index(drop=True)
+        rows = range(len(frame) - look_back + 1, len(frame) + 1)
+        times = _times(newest[card.time_column], rows)
+        steps = times.diff().iloc[1:]
+        wrong = np.flatnonzero((steps != card.step_delta).to_numpy())
+        if len(wrong):
+            first = int(wrong[0]) + 1
+            raise InputError(
+                f"row {rows[first]} is {steps.iloc[first - 1]} after the row before it "
+                f"({times.iloc[first]}), and the step of {card.name} is {card.step}",
+                "Give rows in order of time, each step once; leave cells empty where a reading "
+                "is missing",
+            )
+        checked = {column: _numbers(newest[column], rows) for column in card.variates}
+        return pd.DataFrame({card.time_column: times, **checked})
+
+
+def _times(column: pd.Series, rows: range) -> pd.Series:
+    """Timestamps, ``datetime64[ns]``, from timestamps or ISO 8601 text."""
+    if pd.api.types.is_numeric_dtype(column):
+        parsed = pd.Series(pd.NaT, index=column.index, dtype="datetime64[ns]")
+    else:
+        try:
+            parsed = pd.to_datetime(column, errors="coerce", format="ISO8601")
+        except ValueError:  # with and without a zone
+            parsed = pd.to_datetime(column, errors="coerce", format="ISO8601", utc=True)
+    bad = np.flatnonzero(parsed.isna().to_numpy())
+    if len(bad):
+        first = int(bad[0])
+        raise InputError(
+            f"column {column.name!r}, row {rows[first]}: {column.iloc[first]!r} is no timestamp",
+            "Write timestamps as 2024-01-31 23:00:00",
+        )
+    times: pd.Series = parsed.dt.as_unit("ns")
+    return times
+
+
+def _numbers(column: pd.Series, rows: range) -> NDArray[np.float64]:
+    """Float64, NaN where a cell is empty."""
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    bad = np.flatnonzero((np.isnan(numbers) & column.notna().to_numpy()) | np.isinf(numbers))
+    if len(bad):
+        first = int(bad[0])
+        raise InputError(
+            f"column {column.name!r}, row {rows[first]}: {column.iloc[first]!r} is no number",
+            "Give a number, or leave the cell empty where a reading is missing",
+        )
+    return numbers
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A forecast on disk.
+
+    Attributes:
+        path: of the CSV or Parquet file.
+        rows: H.
+        name: of the registered model.
+        version: of the champion that made it.
+        first: timestamp of its first row.
+        last: timestamp of its last row.
+        missing: share of the look-back that was missing, by variate.
+    """
+
+    path: Path
+    rows: int
+    name: str
+    version: int
+    first: str
+    last: str
+    missing: dict[str, float]
+
+
+def forecast(
+    project: Project, params: Params, output: Path | None = None, input: Path | None = None
+) -> Forecast:
+    """Write the champion's forecast of the next H steps; the same data give the same bytes.
+
+    Args:
+        output: CSV, or Parquet by its extension; by default
+            ``forecasts/<model>-<last timestamp>.csv``.
+        input: rows to forecast from, CSV or Parquet; by default the validated table.
+
+    Raises:
+        InputError: the rows do not fit the model, or there is no champion.
+        S2TXError: the registry does not answer, or the champion does not load.
+    """
+    from s2tx.registry.champion import load_champion
+    from s2tx.registry.package import model_name
+
+    if output is not None and output.suffix not in (".csv", ".parquet"):
+        raise InputError(f"{output} is neither CSV nor Parquet", "End it with .csv or .parquet")
+    table = Table.read(project.table)
+    frame = table.frame() if input is None else _read(input)
+    name = model_name(table.card, params.window)
+    bundle, version = load_champion(project, name, params.runtime)
+    forecaster = Forecaster(bundle)
+    ahead = forecaster.predict(frame)
+    newest = forecaster.newest(frame)
+    card = bundle.card
+    seen = newest[card.time_column].iloc[-1]
+    path = output or project.forecasts / f"{name}-{seen:%Y%m%dT%H%M%S}.csv"
+    with write_beside(path) as part:
+        if path.suffix == ".parquet":
+            ahead.to_parquet(part, index=False)
+        else:
+            ahead.to_csv(part, index=False)
+    return Forecast(
+        path=path,
+        rows=len(ahead),
+        name=name,
+        version=version,
+        first=str(ahead[card.time_column].iloc[0]),
+        last=str(ahead[card.time_column].iloc[-1]),
+        missing={column: float(newest[column].isna().mean()) for column in card.variates},
+    )
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """A CSV or Parquet file as it is.
+
+    Raises:
+        InputError: it is absent, of another kind, or unreadable.
+    """
+    if path.suffix not in (".csv", ".parquet"):
+        raise InputError(f"{path} is neither CSV nor Parquet", "Give a .csv or .parquet file")
+    try:
+        return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist", "Check the path") from None
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read ({error})", "Check the file") from None

@@ -1,0 +1,1 @@
+"""MLflow and the alias `champion`: runs, versions, promotion, and the ledger of decisions."""

@@ -1,0 +1,64 @@
+"""From the registry back to a model in memory."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from s2tx.errors import InputError, S2TXError
+from s2tx.params import RuntimeParams
+from s2tx.paths import Project
+from s2tx.registry import tracking
+from s2tx.registry.ledger import champion
+from s2tx.registry.package import BUNDLE, PLACE
+from s2tx.registry.store import connect
+from s2tx.training.bundle import Bundle, weights_hash
+from s2tx.training.runtime import pick_device
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def load_champion(project: Project, name: str, runtime: RuntimeParams) -> tuple[Bundle, int]:
+    """The model in service and its version.
+
+    Raises:
+        InputError: no version of ``name`` holds the alias.
+        S2TXError: the registry does not answer, or the files are not the ones registered.
+    """
+    client = connect(project)
+    version = champion(client, name)
+    if version is None:
+        raise InputError(
+            f"{name} has no champion",
+            "Train and promote one: dvc repro, s2tx register, s2tx promote",
+        )
+    return load_version(client, name, version, runtime), version
+
+
+def load_version(client: MlflowClient, name: str, version: int, runtime: RuntimeParams) -> Bundle:
+    """One version, its weights checked against the hash it was registered with.
+
+    Raises:
+        S2TXError: there is no such version, or its files are absent or changed.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        entry = client.get_model_version(name, str(version))
+        with tempfile.TemporaryDirectory() as folder:
+            inside = f"{entry.tags[PLACE]}/{BUNDLE}"
+            bundle = Path(client.download_artifacts(entry.run_id, inside, folder))
+            found, registered = weights_hash(bundle), entry.tags[tracking.WEIGHTS]
+            if found != registered:
+                raise S2TXError(
+                    f"the weights of {name} version {version} have sha256 {found}, and were "
+                    f"registered with {registered}. Go back with: s2tx rollback"
+                )
+            return Bundle.load(bundle, runtime, pick_device(runtime))
+    except (MlflowException, KeyError, OSError) as error:
+        raise S2TXError(
+            f"{name} version {version} does not load ({type(error).__name__}: {error}). "
+            "Go back with: s2tx rollback"
+        ) from error

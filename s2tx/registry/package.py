@@ -1,0 +1,193 @@
+"""A version in the registry: MLflow's models-from-code, with safetensors and JSON and no pickle.
+
+The version carries its own copy of this package's sources, so what is served does not depend on
+the working tree; it carries the run's fingerprint and the hash of its weights as tags, so the same
+model is never registered twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from s2tx.data.table import Card, Table
+from s2tx.errors import S2TXError
+from s2tx.params import Params, WindowParams
+from s2tx.paths import Project
+from s2tx.registry import tracking
+from s2tx.registry.store import connect, locked
+from s2tx.training.bundle import read_config, weights_hash
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.models import ModelSignature
+
+# What the served model imports, and nothing of what only training needs.
+_REQUIREMENTS = (
+    "lightning-fabric",
+    "mlflow",
+    "numba",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "safetensors",
+    "torch",
+)
+BUNDLE = "artifacts/bundle"  # where the bundle lies inside the packaged model
+PLACE = "s2tx.artifact_path"  # tag: where the packaged model lies inside its run
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A version in the registry.
+
+    Attributes:
+        name: of the registered model.
+        version: counted by the registry, from 1.
+        run_id: of the training run that made it.
+        new: false if this very model was there already.
+    """
+
+    name: str
+    version: int
+    run_id: str
+    new: bool
+
+
+def model_name(card: Card, window: WindowParams) -> str:
+    """Name of the registered model: one for each data set and horizon."""
+    return f"s2tx-{card.name}-h{window.horizon}"
+
+
+def register(project: Project, params: Params, serve: Path) -> Registered:
+    """Send the run, then register the model on disk; a repeat returns the version that is there.
+
+    Args:
+        serve: the models-from-code file (``s2tx.forecasting.SERVE``).
+
+    Raises:
+        InputError: there is no trained model, or no validated table, on disk.
+        UnreachableError: MLflow does not answer.
+        S2TXError: the packaged model does not load or predict; nothing was registered.
+    """
+    run_id = tracking.sync(project, params)
+    client = connect(project)
+    config, weights = read_config(project.model), weights_hash(project.model)
+    table = Table.read(project.table)
+    name = model_name(table.card, WindowParams(**config["window"]))
+    with locked(project, "versions"):
+        known = find_version(client, name, str(config["fingerprint"]), weights)
+        if known is not None:
+            return Registered(name, known, run_id, new=False)
+        place = f"model-{weights[:12]}"
+        with tempfile.TemporaryDirectory() as folder:
+            package = Path(folder) / "package"
+            _save(project.model, serve, table, package)
+            client.log_artifacts(run_id, str(package), place)
+        with contextlib.suppress(_already_exists()):
+            client.create_registered_model(name)
+        tags = {
+            tracking.FINGERPRINT: str(config["fingerprint"]),
+            tracking.WEIGHTS: weights,
+            tracking.DATA: config["data"]["sha256"],
+            PLACE: place,
+        }
+        source = f"runs:/{run_id}/{place}"
+        version = client.create_model_version(name, source, run_id, tags=tags)
+        return Registered(name, int(version.version), run_id, new=True)
+
+
+def find_version(client: MlflowClient, name: str, fingerprint: str, weights: str) -> int | None:
+    """The version of this very model, the newest if there are several."""
+    same = [
+        int(version.version)
+        for version in client.search_model_versions(f"name = '{name}'")
+        if version.tags.get(tracking.FINGERPRINT) == fingerprint
+        and version.tags.get(tracking.WEIGHTS) == weights
+    ]
+    return max(same, default=None)
+
+
+def _save(bundle: Path, serve: Path, table: Table, package: Path) -> None:
+    """Write the packaged model and prove that it loads and predicts.
+
+    Raises:
+        S2TXError: it does not.
+    """
+    import mlflow
+
+    config = read_config(bundle)
+    example: Any = table.frame().tail(config["window"]["look_back"]).reset_index(drop=True)
+    zoned = table.times.tz is not None
+    if zoned:  # MLflow's datetime knows no zone
+        example[table.card.time_column] = [stamp.isoformat() for stamp in example.iloc[:, 0]]
+    with _quiet(), tempfile.TemporaryDirectory() as folder:
+        sources = Path(folder) / "s2tx"
+        _copy_sources(sources)
+        shutil.copytree(bundle, Path(folder) / "bundle")
+        mlflow.pyfunc.save_model(
+            path=str(package),
+            python_model=str(serve),
+            artifacts={"bundle": str(Path(folder) / "bundle")},
+            code_paths=[str(sources)],
+            signature=_signature(table.card, zoned),
+            input_example=example,
+            pip_requirements=[_pinned(distribution) for distribution in _REQUIREMENTS],
+        )
+        try:
+            loaded = mlflow.pyfunc.load_model(str(package))
+            rows = len(loaded.predict(example))
+        except Exception as error:
+            raise S2TXError(
+                f"the packaged model does not predict ({type(error).__name__}: {error}). "
+                "Nothing was registered; the model in the registry stays in service."
+            ) from error
+    if rows != config["window"]["horizon"]:
+        raise S2TXError(f"the packaged model gives {rows} rows. Nothing was registered.")
+
+
+def _signature(card: Card, zoned: bool) -> ModelSignature:
+    """Time and variates in, the same columns out."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    time = ColSpec("string" if zoned else "datetime", card.time_column)
+    columns = Schema([time, *(ColSpec("double", variate) for variate in card.variates)])
+    return ModelSignature(inputs=columns, outputs=columns)
+
+
+def _copy_sources(target: Path) -> None:
+    """The Python sources of this package, without caches."""
+    package = Path(__file__).parents[1]
+    shutil.copytree(package, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+
+
+def _pinned(distribution: str) -> str:
+    return f"{distribution}=={metadata.version(distribution).split('+')[0]}"
+
+
+def _already_exists() -> type[Exception]:
+    from mlflow.exceptions import MlflowException
+
+    kind: type[Exception] = MlflowException
+    return kind
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """MLflow's hints kept off the screen; ``sys.path`` as it was (loading a model extends it)."""
+    before = list(sys.path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        sys.path[:] = before

@@ -1,0 +1,124 @@
+"""The one door to MLflow: where the store is, and a client that answers or an error that says why.
+
+By default everything lies in ``mlruns/``: runs and versions in ``mlflow.db`` (SQLite), files in
+``artifacts/``. ``MLFLOW_TRACKING_URI``, if set, moves all of it. No global URI is set: the client
+carries its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from s2tx.errors import S2TXError
+from s2tx.paths import Project
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "s2tx"
+_SQLITE = "sqlite:///"
+# An operator's own values win. MLflow's are minutes: training must not wait that long.
+_PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+class UnreachableError(S2TXError):
+    """MLflow does not answer; nothing was changed there."""
+
+
+def address(project: Project) -> str:
+    """The tracking URI: ``MLFLOW_TRACKING_URI``, else SQLite below the project's root."""
+    database = project.mlruns.resolve() / "mlflow.db"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{database}"
+
+
+def connect(project: Project) -> MlflowClient:
+    """A client whose store exists and answers.
+
+    Raises:
+        UnreachableError: it does not; the message names the address and the cure.
+    """
+    uri = address(project)
+    for key, value in _PATIENCE.items():
+        os.environ.setdefault(key, value)
+    from mlflow import MlflowClient
+
+    logging.getLogger("mlflow.store").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        # Two processes that first open a new database would race in its migration.
+        with _one_at_a_time(uri):
+            client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+            client.get_experiment_by_name(EXPERIMENT)
+        return client
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        raise UnreachableError(
+            f"MLflow at {_without_password(uri)} does not answer ({type(error).__name__}: "
+            f"{reason}). Start it or mend MLFLOW_TRACKING_URI, then send the run with: s2tx track"
+        ) from error
+
+
+def experiment_id(client: MlflowClient, project: Project) -> str:
+    """The id of the project's experiment; made, or brought back from the bin, if need be."""
+    uri = address(project)
+    with _one_at_a_time(uri):
+        found = client.get_experiment_by_name(EXPERIMENT)
+        if found is None:
+            place = _sqlite_folder(uri)
+            location = None if place is None else (place / "artifacts").as_uri()
+            made: str = client.create_experiment(EXPERIMENT, artifact_location=location)
+            return made
+        if found.lifecycle_stage == "deleted":
+            client.restore_experiment(found.experiment_id)
+        known: str = found.experiment_id
+        return known
+
+
+@contextlib.contextmanager
+def locked(project: Project, name: str) -> Iterator[None]:
+    """Hold the lock called ``name`` among the processes of this project; waits for its turn.
+
+    Raises:
+        S2TXError: another process holds it for ten minutes.
+    """
+    from filelock import FileLock, Timeout
+
+    project.mlruns.mkdir(parents=True, exist_ok=True)
+    path = project.mlruns / f".{name}.lock"
+    try:
+        with FileLock(path, timeout=600):
+            yield
+    except Timeout:
+        raise S2TXError(f"{path} is held by another process for ten minutes. Try later.") from None
+
+
+def _sqlite_folder(uri: str) -> Path | None:
+    return Path(uri.removeprefix(_SQLITE)).resolve().parent if uri.startswith(_SQLITE) else None
+
+
+@contextlib.contextmanager
+def _one_at_a_time(uri: str) -> Iterator[None]:
+    folder = _sqlite_folder(uri)
+    if folder is None:
+        yield
+        return
+    from filelock import FileLock
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".mlflow.db.lock", timeout=120):
+        yield
+
+
+def _without_password(uri: str) -> str:
+    password = urlsplit(uri).password
+    return uri.replace(password, "***") if password else uri
