@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from s2tx.params import Params, load_params
+# Before torch starts its threads: on a busy machine a spinning one costs far more than it saves.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from s2tx.params import Params, load_params  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 

@@ -98,7 +98,10 @@ def fit(
             x_BLD, observed_BLD, y_BHD, target_BHD = windows.batch(chosen)
             loss = loss_of(forward(x_BLD, observed_BLD), y_BHD, target_BHD, params.loss)
             fabric.backward(loss)
-            fabric.clip_gradients(forward, stepper, max_norm=params.clip_norm)
+            # What is not finite is found by ``check_finite``, without a wait for the device here.
+            fabric.clip_gradients(
+                forward, stepper, max_norm=params.clip_norm, error_if_nonfinite=False
+            )
             stepper.step()
             stepper.zero_grad()
             schedule.step()

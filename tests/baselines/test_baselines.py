@@ -1,0 +1,60 @@
+"""Baselines must be what their names say, or the model's lead means nothing."""
+
+from __future__ import annotations
+
+import torch
+
+from s2tx.baselines.linear import DLinear
+from s2tx.baselines.naive import SeasonalNaive
+
+
+def test_seasonal_naive_repeats_the_newest_season() -> None:
+    """Protects from an off-by-one in the phase, also where H is no multiple of the season."""
+    x = torch.arange(10.0)[None, :, None]
+    y = SeasonalNaive(4, 7)(x)[0, :, 0]
+    assert y.tolist() == [6, 7, 8, 9, 6, 7, 8]
+
+
+def test_season_of_one_repeats_the_last_value() -> None:
+    """Protects repeat-last."""
+    assert SeasonalNaive(1, 3)(torch.arange(5.0)[None, :, None])[0, :, 0].tolist() == [4, 4, 4]
+
+
+def test_missing_steps_fall_back_on_older_ones() -> None:
+    """Protects the baseline from a straw-man's handling of missing values."""
+    x = torch.arange(12.0)[None, :, None].repeat(1, 1, 3)
+    observed = torch.ones_like(x, dtype=torch.bool)
+    observed[0, 9, 0] = False  # an older season has the phase
+    observed[0, 1::4, 1] = False  # the phase was never seen: the newest value
+    observed[0, :, 2] = False  # nothing was ever seen: the train mean
+    y = SeasonalNaive(4, 4)(x, observed)
+    assert y[0, :, 0].tolist() == [8, 5, 10, 11]
+    assert y[0, :, 1].tolist() == [8, 11, 10, 11]
+    assert y[0, :, 2].tolist() == [0, 0, 0, 0]
+
+
+def test_fully_observed_is_the_same_as_no_mask() -> None:
+    """Protects the naive forecasts on clean data."""
+    x = torch.randn(3, 50, 2)
+    for season in (1, 7, 24, 100):
+        model = SeasonalNaive(season, 11)
+        assert torch.equal(model(x), model(x, torch.ones_like(x, dtype=torch.bool)))
+
+
+def test_dlinear_is_one_linear_map_per_part() -> None:
+    """Protects the decomposition: the parts add up, so equal maps are one map of the input."""
+    torch.manual_seed(0)
+    model = DLinear(48, 12, 25).double()
+    model.remainder.load_state_dict(model.trend.state_dict())
+    x = torch.randn(2, 48, 3, dtype=torch.float64)
+    expected = model.trend(x.transpose(1, 2)).transpose(1, 2) + model.trend.bias[:, None]
+    torch.testing.assert_close(model(x), expected)
+
+
+def test_dlinear_starts_at_the_mean_of_the_window() -> None:
+    """Protects the published initialisation."""
+    model = DLinear(48, 12, 25)
+    torch.nn.init.zeros_(model.trend.bias)
+    torch.nn.init.zeros_(model.remainder.bias)
+    x = torch.randn(2, 48, 3)
+    torch.testing.assert_close(model(x), x.mean(dim=1, keepdim=True).expand(2, 12, 3))
