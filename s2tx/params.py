@@ -255,7 +255,7 @@ class RuntimeParams:
     __pydantic_config__ = _STRICT
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
-    scan: Literal["auto", "reference", "mamba_ssm"]
+    scan: Literal["auto", "reference", "cpu", "mamba_ssm"]
     threads: int | None
 
     def __post_init__(self) -> None:

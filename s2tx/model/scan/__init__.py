@@ -34,6 +34,8 @@ def resolve(name: str, device: torch.device) -> str:
     """The implementation that ``name`` means on ``device``: ``auto`` is the fastest that works."""
     if name != "auto":
         return name
+    if device.type == "cpu":
+        return "cpu"
     has_kernel = importlib.util.find_spec("mamba_ssm") is not None
     return "mamba_ssm" if device.type == "cuda" and has_kernel else "reference"
 
@@ -50,6 +52,14 @@ def choose(name: str, device: torch.device) -> SelectiveScan:
             from s2tx.model.scan.reference import selective_scan
 
             return selective_scan
+        case "cpu":
+            if device.type != "cpu":
+                raise ValueError(
+                    f"runtime.scan is cpu, but the device is {device}: set runtime.scan to auto"
+                )
+            from s2tx.model.scan.cpu import selective_scan as fused
+
+            return fused
         case "mamba_ssm":
             if device.type != "cuda":
                 raise ValueError(
@@ -60,4 +70,4 @@ def choose(name: str, device: torch.device) -> SelectiveScan:
 
             return kernel
         case other:
-            raise ValueError(f"runtime.scan is {other!r}: give auto, reference or mamba_ssm")
+            raise ValueError(f"runtime.scan is {other!r}: give auto, reference, cpu or mamba_ssm")

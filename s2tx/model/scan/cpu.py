@@ -1,15 +1,7 @@
-"""The selective scan for the CPU: forward and backward fused into two loops that Numba compiles.
-
-Nothing of the size (N, I, L, K) is ever kept. The forward pass stores the state once every
-``CHUNK`` steps; the backward pass starts from those, last chunk first, and runs each chunk forward
-again into a small scratch that stays in the cache.
-
-One task is a few sequences times ``LANES`` channels; the lanes are what the compiler vectorises.
-How the work is cut depends on shapes alone and every sum over tasks runs in a fixed order, so the
-same inputs give the same bits whatever the number of threads.
+"""The selective scan for the CPU: the kernels of ``cpu_kernels`` as one differentiable step.
 
 Letters: N sequences, I channels, L steps, K state, G groups of sequences, J blocks of channels,
-W lanes of a block.
+T chunks of steps, W lanes of a block.
 """
 
 from __future__ import annotations
@@ -18,69 +10,145 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-try:
-    import numba
-except ImportError as error:
-    raise ImportError(
-        "runtime.scan is cpu, which needs numba: pip install numba, or set runtime.scan to reference"
-    ) from error
-
-LANES = 16  # one AVX-512 register, two of AVX2, four of NEON
-CHUNK = 32  # steps between two stored states
-GROUPS = 64  # at most so many groups of sequences, each with its own partial sums
-
-Floats = NDArray[np.float32]
+from s2tx.model.scan.cpu_kernels import CHUNK, GROUPS, LANES, kernels, launch_threads
 
 # Every launch holds it: not each of Numba's threading layers takes calls from two threads at once.
 _LAUNCH = threading.Lock()
 
-# Reordered sums and fused multiply-adds only: infinities and NaNs keep their meaning.
-_REORDER = {"contract", "reassoc", "nsz"}
+
+def _launch(kernel: Callable[..., Any], *arguments: Tensor | bool | int) -> None:
+    """Run a kernel over the tensors' own memory, on as many threads as torch uses."""
+    views = [x.detach().numpy() if isinstance(x, Tensor) else x for x in arguments]
+    with _LAUNCH, launch_threads(torch.get_num_threads()):
+        kernel(*views)
 
 
-def _compile(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """``function`` compiled at its first call; kept on disk where the disk can be written to."""
-    try:
-        compiled = numba.njit(error_model="numpy", cache=True, **options)(function)
-    except RuntimeError:  # no folder to keep it in
-        compiled = numba.njit(error_model="numpy", **options)(function)
-    return compiled  # type: ignore[no-any-return]
+class _Scan(torch.autograd.Function):
+    """The kernels as one differentiable step; float32 in, float32 out."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor,
+        D: Tensor | None, z: Tensor | None, delta_bias: Tensor | None, softplus: bool,
+    ) -> Tensor:  # fmt: skip
+        y, states = _run(u, delta, A, B, C, D, z, delta_bias, softplus, keep=True)
+        ctx.save_for_backward(u, delta, A, B, C, D, z, delta_bias, states)
+        ctx.softplus = softplus
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Any) -> Any:
+        u, delta, A, B, C, D, z, delta_bias, states = ctx.saved_tensors
+        (dy,) = grads
+        (N, I, L), K = u.shape, A.shape[1]  # noqa: E741
+        groups, blocks = min(N, GROUPS), states.shape[1]
+        du, ddelta = torch.empty_like(u), torch.empty_like(delta)
+        dz = u.new_empty(0, 0, 0) if z is None else torch.empty_like(z)
+        dA, dD, dbias = u.new_empty(groups, I, K), u.new_empty(groups, I), u.new_empty(groups, I)
+        dB, dC = (u.new_empty(blocks, N, L, K).transpose(2, 3) for _ in range(2))
+        _launch(
+            kernels()[1], *_arguments(u, delta, A, B, C, D, z, delta_bias, ctx.softplus),
+            groups, states, dy, du, ddelta, dA, dB, dC, dD, dz, dbias,
+        )  # fmt: skip
+        return (
+            du,
+            ddelta,
+            dA.sum(0),
+            dB.sum(0),
+            dC.sum(0),
+            None if D is None else dD.sum(0),
+            None if z is None else dz,
+            None if delta_bias is None else dbias.sum(0),
+            None,
+        )
 
 
-# --- Elementary functions -----------------------------------------------------------------------
-# Written out, because a call into the C library would stop the compiler from vectorising the loop.
-
-_LOG2_E = np.float32(1.44269504)
-_LN_2_HIGH, _LN_2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
-_ROUND = np.float32(12582912.0)  # 1.5 * 2**23: adding it rounds to an integer, in the low bits
-_EXP_LOW, _EXP_HIGH = np.float32(-86.6), np.float32(88.72283)  # 0 below, inf above
-_INF, _HALF, _ONE, _TWO = np.float32(np.inf), np.float32(0.5), np.float32(1), np.float32(2)
-_ZERO, _THRESHOLD = np.float32(0), np.float32(20)
-# Twice the coefficients of Cephes' expf: the exponent is put in one too small, so that the largest
-# results do not overflow on the way.
-_E5, _E4, _E3 = np.float32(2 * 1.9875691500e-4), np.float32(2 * 1.3981999507e-3), np.float32(
-    2 * 8.3334519073e-3
-)
-_E2, _E1, _E0 = np.float32(2 * 4.1665795894e-2), np.float32(2 * 1.6666665459e-1), np.float32(
-    2 * 5.0000001201e-1
-)
+def _arguments(
+    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor,
+    D: Tensor | None, z: Tensor | None, delta_bias: Tensor | None, softplus: bool,
+) -> tuple[Tensor | bool, ...]:  # fmt: skip
+    """What both kernels start with; an absent skip or bias is zeros, an absent gate is a flag."""
+    zeros = u.new_zeros(u.shape[1])
+    skip, bias = zeros if D is None else D, zeros if delta_bias is None else delta_bias
+    gate = u.new_empty(0, 0, 0) if z is None else z
+    return u, delta, A, B, C, skip, gate, bias, softplus, z is not None
 
 
-def _exp_python(x):
-    low = _EXP_LOW if x < _EXP_LOW else x  # this way round, a NaN passes
-    clamped = _EXP_HIGH if low > _EXP_HIGH else low
-    shifted = clamped * _LOG2_E + _ROUND
-    n = shifted - _ROUND
-    r = clamped - n * _LN_2_HIGH - n * _LN_2_LOW
-    p = ((((_E5 * r + _E4) * r + _E3) * r + _E2) * r + _E1) * r + _E0
-    scale = np.int32((shifted.view(np.int32) << 23) + np.int32(126 << 23)).view(np.float32)
-    y = (p * (r * r) + _TWO * r + _TWO) * scale
-    y = _ZERO if x < _EXP_LOW else y
-    return _INF if x > _EXP_HIGH else y
+def _run(
+    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor,
+    D: Tensor | None, z: Tensor | None, delta_bias: Tensor | None, softplus: bool, keep: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The output, and the states before each chunk: (N, J, T, K, W), or nothing."""
+    (N, I, L), K = u.shape, A.shape[1]  # noqa: E741
+    y = u.new_empty(N, L, I).transpose(1, 2)  # the layout of the linear map that follows
+    states = u.new_empty(N if keep else 0, -(-I // LANES), -(-L // CHUNK), K, LANES)
+    arguments = _arguments(u, delta, A, B, C, D, z, delta_bias, softplus)
+    _launch(kernels()[0], *arguments, min(N, GROUPS), y, states)
+    return y, states
 
-_exp = _compile(_exp_python, fastmath={"contract"})
+
+def _check(u: Tensor, A: Tensor, others: dict[str, Tensor | None]) -> None:
+    """Refuse what the kernels, which check no bounds, would read wrongly."""
+    if u.dim() != 3 or A.dim() != 2:
+        raise ValueError(
+            f"u must be (N, I, L) and A (I, K), not {tuple(u.shape)} and {tuple(A.shape)}"
+        )
+    (N, I, L), K = u.shape, A.shape[1]  # noqa: E741
+    shapes: dict[str, tuple[int, ...]] = {
+        "u": (N, I, L), "delta": (N, I, L), "A": (I, K), "B": (N, K, L), "C": (N, K, L),
+        "D": (I,), "z": (N, I, L), "delta_bias": (I,),
+    }  # fmt: skip
+    for name, value in {"u": u, "A": A, **others}.items():
+        if value is None:
+            continue
+        if value.device.type != "cpu":
+            raise ValueError(f"the cpu scan got {name} on {value.device}: set runtime.scan to auto")
+        if value.dtype not in (torch.float32, torch.bfloat16, torch.float16):
+            raise TypeError(
+                f"the cpu scan computes in float32 and got {name} in {value.dtype}: "
+                f"set runtime.scan to reference"
+            )
+        if value.shape != shapes[name]:
+            raise ValueError(
+                f"{name} must be {shapes[name]} to go with u and A, not {tuple(value.shape)}"
+            )
+
+
+def _float(x: Tensor | None) -> Tensor | None:
+    return None if x is None else x.float()
+
+
+def selective_scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    z: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    softplus: bool = False,
+) -> Tensor:
+    """See ``s2tx.model.scan.reference.selective_scan``: same arguments, same meaning.
+
+    Arrays of any strides are read in place. Half-precision inputs are computed in float32.
+
+    Raises:
+        TypeError: an input is in a type wider than float32, or no floating point.
+        ValueError: an input has the wrong shape, or is not on the CPU.
+    """
+    _check(u, A, {"delta": delta, "B": B, "C": C, "D": D, "z": z, "delta_bias": delta_bias})
+    inputs = (
+        u.float(), delta.float(), A.float(), B.float(), C.float(),
+        _float(D), _float(z), _float(delta_bias),
+    )  # fmt: skip
+    if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs):
+        y: Tensor = _Scan.apply(*inputs, softplus)  # type: ignore[no-untyped-call]
+    else:
+        y = _run(*inputs, softplus, keep=False)[0]
+    return y.to(u.dtype)

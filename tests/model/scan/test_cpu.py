@@ -1,0 +1,314 @@
+"""The fused CPU scan against the reference in float64."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from s2tx.model.scan import cpu_kernels
+from s2tx.model.scan.cpu import selective_scan
+from s2tx.model.scan.reference import selective_scan as reference
+from tests.model.scan.cases import NAMES, TOLERANCE, Inputs, assert_near, inputs, run
+
+LENGTHS, WIDTHS, STATES = (1, 2, 7, 31, 64, 97, 287), (1, 3, 16, 32), (1, 4, 16)
+OPTIONAL = ("D", "z", "delta_bias")
+
+
+def assert_parity(
+    given: Inputs, softplus: bool, dtype: torch.dtype = torch.float32, loosen: float = 1
+) -> None:
+    tolerance = loosen * TOLERANCE[dtype]
+    rounded = {name: value.to(dtype) for name, value in given.items()}
+    y, grads = run(selective_scan, rounded, softplus, dtype)
+    exact_y, exact_grads = run(reference, rounded, softplus, torch.float64)
+    assert y.dtype == dtype
+    assert_near(y, exact_y, "y", tolerance)
+    for name, exact in exact_grads.items():
+        assert grads[name].dtype == dtype
+        assert_near(grads[name], exact, f"d{name}", tolerance)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_size_gives_the_reference_s_values_and_gradients(length: int, width: int) -> None:
+    """A wrong border of a chunk or a lane would show only at lengths and widths that do not fit."""
+    for state in STATES:
+        assert_parity(inputs(2, width, length, state), softplus=True)
+
+
+@pytest.mark.parametrize("softplus", [False, True])
+@pytest.mark.parametrize(
+    "without", [c for n in range(4) for c in itertools.combinations(OPTIONAL, n)], ids=str
+)
+def test_every_mix_of_options_gives_the_reference_s(
+    without: tuple[str, ...], softplus: bool
+) -> None:
+    """An absent skip, gate or bias must not leave a stale row of scratch in the result."""
+    assert_parity(inputs(3, 19, 45, 5, without=without, softplus=softplus), softplus)
+
+
+def test_more_sequences_than_groups_give_the_reference_s() -> None:
+    """Partial sums over uneven groups of sequences must count every sequence once."""
+    assert_parity(inputs(cpu_kernels.GROUPS + 7, 5, 9, 3), softplus=True)
+
+
+def test_extreme_step_sizes_give_the_reference_s() -> None:
+    """exp and softplus at their ends must saturate as they do in torch, not overflow or wrap."""
+    given = inputs(2, 32, 97, 16)
+    values = torch.tensor([-1e4, -200.0, -88.0, -30.0, 0.0, 19.9, 20.1, 90.0])
+    given["delta"] = values[torch.arange(2 * 32 * 97).remainder(8)].view(2, 32, 97)
+    assert_parity(given, softplus=True, loosen=3)
+    given["delta"] = given["delta"] * 1e30
+    y = selective_scan(**given, softplus=True)
+    torch.testing.assert_close(y.isfinite(), reference(**given, softplus=True).isfinite())
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "time last in a wider array", "expanded"])
+def test_the_memory_layout_does_not_matter(layout: str) -> None:
+    """Kernels read strides in place: one axis mistaken for another must not go unseen."""
+    given = inputs(2, 17, 40, 4)
+    same, _ = run(selective_scan, given, softplus=True)
+    if layout == "expanded":
+        given = {k: v if v.dim() < 3 else v[:1].expand_as(v) for k, v in given.items()}
+        moved = {name: value.contiguous() for name, value in given.items()}
+        same, _ = run(selective_scan, moved, softplus=True)
+    elif layout == "contiguous":
+        given = {name: value.contiguous() for name, value in given.items()}
+    else:
+        given = {
+            name: torch.cat([value, value], dim=-1)[..., : value.shape[-1]]
+            for name, value in given.items()
+        }
+    with torch.no_grad():
+        torch.testing.assert_close(selective_scan(**given, softplus=True), same, rtol=0, atol=0)
+    assert_parity(given, softplus=True)
+
+
+def test_bfloat16_is_computed_in_float32() -> None:
+    """Under autocast only the result may be rounded, never the state."""
+    assert_parity(inputs(2, 16, 287, 16), softplus=True, dtype=torch.bfloat16)
+
+
+def test_mixed_types_return_the_type_of_u_and_each_gradient_its_own() -> None:
+    """Autocast hands over bfloat16 beside float32 parameters."""
+    given = {
+        k: v.bfloat16() if v.dim() == 3 else v.clone() for k, v in inputs(2, 16, 33, 4).items()
+    }
+    leaves = {name: value.requires_grad_() for name, value in given.items()}
+    y = selective_scan(**leaves, softplus=True)
+    y.sum().backward()
+    assert y.dtype == torch.bfloat16
+    for name, leaf in leaves.items():
+        assert leaf.grad is not None, name
+        assert leaf.grad.dtype == leaf.dtype, name
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_same_inputs_give_the_same_bits_on_any_number_of_threads(threads: int) -> None:
+    """Sums that race, or that follow the thread count, would make a run impossible to repeat."""
+    given, before = inputs(9, 40, 70, 16), torch.get_num_threads()
+    y, grads = run(selective_scan, given, softplus=True)
+    torch.set_num_threads(threads)
+    try:
+        again, grads_again = run(selective_scan, given, softplus=True)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(y, again)
+    for name in NAMES:
+        assert torch.equal(grads[name], grads_again[name]), name
+
+
+def test_each_sequence_is_scanned_alone() -> None:
+    """A state carried from one sequence to the next would leak between windows."""
+    given, order = inputs(6, 16, 50, 4), torch.tensor([3, 0, 5, 1, 4, 2])
+    mixed = {k: v[order] if v.dim() == 3 else v for k, v in given.items()}
+    y = selective_scan(**given, softplus=True)
+    assert torch.equal(selective_scan(**mixed, softplus=True), y[order])
+
+
+def test_a_nan_reaches_its_own_sequence_and_no_other() -> None:
+    """Fast arithmetic may neither swallow a NaN nor spread it."""
+    for name in ("u", "delta", "B", "C", "z"):
+        given = inputs(3, 16, 40, 4)
+        given[name] = given[name].clone()
+        given[name][1, 0, 20] = torch.nan
+        y = selective_scan(**given, softplus=True)
+        assert y[1].isnan().any(), name
+        assert not y[1, :, :20].isnan().any(), name
+        assert not y[0].isnan().any(), name
+        assert not y[2].isnan().any(), name
+
+
+def test_later_steps_do_not_reach_earlier_ones() -> None:
+    """The scan is causal, across the border of a chunk too."""
+    given = inputs(1, 16, 80, 4)
+    y = selective_scan(**given, softplus=True)
+    for name in ("u", "delta", "B", "C", "z"):
+        later = dict(given)
+        later[name] = given[name].clone()
+        later[name][..., 40:] += 1
+        changed = selective_scan(**later, softplus=True)
+        assert torch.equal(changed[..., :40], y[..., :40]), name
+        assert not torch.equal(changed[..., 40:], y[..., 40:]), name
+
+
+def test_every_input_gets_a_gradient_in_every_place() -> None:
+    """A gradient left at zero, or in unwritten memory, would train nothing and say nothing."""
+    _, grads = run(selective_scan, inputs(2, 19, 40, 5), softplus=True)
+    assert tuple(grads) == NAMES
+    for name, grad in grads.items():
+        assert grad.isfinite().all(), name
+        assert (grad != 0).float().mean() > 0.99, name
+
+
+@pytest.mark.parametrize("trained", NAMES)
+def test_inputs_that_need_no_gradient_get_none(trained: str) -> None:
+    """Frozen parameters are usual in fine-tuning."""
+    given = inputs(2, 5, 40, 3)
+    _, all_grads = run(selective_scan, given, softplus=True)
+    leaf = given[trained].detach().requires_grad_()
+    y = selective_scan(**{**given, trained: leaf}, softplus=True)
+    N, I, L = y.shape  # noqa: E741
+    dy = torch.cos(torch.arange(N * I * L, dtype=torch.float64)).view(N, L, I).transpose(1, 2)
+    y.backward(dy.bfloat16().float())
+    assert leaf.grad is not None
+    assert torch.equal(leaf.grad, all_grads[trained])
+    assert all(value.grad is None for name, value in given.items() if name != trained)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_without_gradients_the_output_is_the_same_and_nothing_is_kept(mode: Any) -> None:
+    """Forecasting takes the path that stores no states: it must be the same arithmetic."""
+    given = inputs(2, 16, 70, 4)
+    y, _ = run(selective_scan, given, softplus=True)
+    leaves = {name: value.detach().requires_grad_() for name, value in given.items()}
+    with mode():
+        alone = selective_scan(**leaves, softplus=True)
+    assert torch.equal(alone, y)
+    assert alone.grad_fn is None
+
+
+def test_states_are_stored_once_a_chunk() -> None:
+    """What autograd keeps must not grow to the (N, I, L, K) tensor that the fusion avoids."""
+    N, I, L, K = 2, 32, 320, 16  # noqa: E741
+    given = {name: value.requires_grad_() for name, value in inputs(N, I, L, K).items()}
+    own = {value.data_ptr() for value in given.values()}
+    kept: list[int] = []
+
+    def pack(saved: torch.Tensor) -> torch.Tensor:
+        if saved.data_ptr() not in own:
+            kept.append(saved.numel())
+        return saved
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved):
+        selective_scan(**given, softplus=True)
+    assert sum(kept) == N * I * L * K // cpu_kernels.CHUNK
+
+
+def test_the_elementary_functions_are_accurate_over_their_whole_range() -> None:
+    """The polynomials stand in for the C library: measured in units of the last place."""
+    x = np.concatenate(
+        [np.linspace(-86, 88.7, 4001), np.geomspace(1e-8, 1, 500), -np.geomspace(1e-8, 1, 500)]
+    ).astype(np.float32)
+    x_I = torch.from_numpy(x)
+    column, row = torch.ones(len(x), 1), torch.ones(1, len(x), 1)
+    one = torch.ones(1, 1, 2)
+    step = torch.tensor([1.0, 0.0]).expand(1, len(x), 2)
+    exp = selective_scan(step, torch.ones_like(step), x_I[:, None], one, one)[0, :, 1]
+    softplus = selective_scan(
+        row, x_I.view(1, -1, 1), -column, one[..., :1], one[..., :1], softplus=True
+    )
+    silu = selective_scan(
+        row, row, -column, one[..., :1], 0 * one[..., :1], D=column[:, 0], z=x_I.view(1, -1, 1)
+    )
+    wide = x.astype(np.float64)
+    for name, got, exact in (
+        ("exp", exp, np.exp(wide)),
+        ("softplus", softplus, np.logaddexp(0, wide)),
+        ("silu", silu, wide / (1 + np.exp(-wide))),
+    ):
+        ulp = np.spacing(np.abs(exact).astype(np.float32))
+        assert np.max(np.abs(got.numpy().ravel() - exact) / ulp) <= 3, name
+
+
+def test_decays_saturate_to_zero_and_infinity() -> None:
+    """Beyond float32 a decay is 0 or inf: bits of the exponent that wrap would give anything."""
+    x = torch.tensor([-np.inf, -1e30, -1e4, -104.0, 88.73, 1e4, np.nan])
+    u, dt = torch.tensor([1e3, 0.0]).expand(1, 7, 2), torch.tensor([1e-3, 1.0]).expand(1, 7, 2)
+    one = torch.ones(1, 1, 2)
+    y = selective_scan(u, dt, x[:, None], one, one)[0, :, 1]
+    expected = torch.tensor([0, 0, 0, 0, np.inf, np.inf, np.nan])
+    torch.testing.assert_close(y, expected, rtol=0, atol=0, equal_nan=True)
+
+
+def test_threads_may_call_at_once() -> None:
+    """One of Numba's threading layers ends the process when two threads launch together."""
+    given = inputs(2, 16, 70, 4)
+    expected = selective_scan(**given, softplus=True)
+    results: list[torch.Tensor] = []
+
+    def work() -> None:
+        results.extend(selective_scan(**given, softplus=True) for _ in range(5))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 20
+    assert all(torch.equal(result, expected) for result in results)
+
+
+def test_the_thread_count_of_numba_is_left_as_it_was() -> None:
+    """Another user of Numba in the process keeps its own setting."""
+    before, torch_before = cpu_kernels.numba.get_num_threads(), torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        selective_scan(**inputs(2, 3, 4, 2))
+    finally:
+        torch.set_num_threads(torch_before)
+    assert cpu_kernels.numba.get_num_threads() == before
+
+
+def test_no_folder_to_cache_in_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read-only installation compiles in each process instead of failing at import."""
+    tried: list[bool] = []
+
+    def njit(*_: Any, cache: bool = False, **__: Any) -> Any:
+        tried.append(cache)
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return lambda function: function
+
+    monkeypatch.setattr(cpu_kernels.numba, "njit", njit)
+    assert cpu_kernels._compiled()(abs) is abs
+    assert tried == [True, False]
+
+
+def test_float64_is_refused_with_the_cure() -> None:
+    """Computing float64 in float32 in silence would spoil a gradient check."""
+    given = {name: value.double() for name, value in inputs(1, 2, 3, 4).items()}
+    with pytest.raises(TypeError, match=r"u in torch.float64: set runtime.scan to reference"):
+        selective_scan(**given)
+
+
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_a_wrong_shape_is_refused_by_name(name: str) -> None:
+    """Compiled loops check no bounds: they would read foreign memory."""
+    given = inputs(2, 3, 4, 5)
+    given[name] = torch.cat([given[name], given[name]])
+    with pytest.raises(ValueError, match=rf"^{name} must be|to go with u and A"):
+        selective_scan(**given)
+
+
+def test_an_empty_batch_gives_an_empty_output() -> None:
+    """The last window of a table may leave nothing to score."""
+    given = {k: v[:0] if v.dim() == 3 else v for k, v in inputs(1, 3, 4, 2).items()}
+    y, grads = run(selective_scan, given, softplus=True)
+    assert y.shape == (0, 3, 4)
+    assert torch.equal(grads["A"], torch.zeros(3, 2))
