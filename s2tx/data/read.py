@@ -264,7 +264,7 @@ def _numbers(cells: pd.Series, path: Path, column: str, places: tuple[str, ...])
     numbers = pd.to_numeric(cells, errors="coerce")
     bad = np.asarray(numbers.isna() & cells.notna())
     if _is_text(cells):
-        bad &= ~np.asarray(cells.astype("str").str.strip().str.lower().isin(["", "nan"]))
+        bad = bad & ~np.asarray(cells.astype("str").str.strip().str.lower().isin(["", "nan"]))
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise InputError(

@@ -43,7 +43,7 @@ def parse(texts: pd.Series, where: str, places: Sequence[str]) -> pd.DatetimeInd
         InputError: a stamp is absent or cannot be read, day and month cannot be told apart, zones
             are mixed, or a year lies outside 1678-2261.
     """
-    texts = texts.astype("str").str.strip()
+    texts = texts.astype("str").fillna("").str.strip()
     zones = texts.str.extract(_ZONE, expand=False).where(texts.str.contains(":"))
     zones = zones.fillna("none").replace("Z", "+0000").str.replace(":", "")
     offsets = zones.unique()

@@ -1,0 +1,177 @@
+"""Protects downloads: cut ones resume, wrong bytes are never kept, the cache works offline."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from s2tx.data import fetch
+from s2tx.errors import InputError, S2TXError
+
+BODY = bytes(range(256)) * 4000
+CHUNK = 1 << 16
+GOOD = hashlib.sha256(BODY).hexdigest()
+
+
+class Server:
+    """A local server of one file that can cut, refuse, change and forget."""
+
+    def __init__(self) -> None:
+        self.body, self.tag = BODY, '"one"'
+        self.cuts: list[int] = []  # bytes after which the next answers break off
+        self.statuses: list[int] = []  # what the next answers say instead
+        self.ranges: list[str | None] = []
+        self.resumable = True
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.answer(self)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
+        self.address = f"http://127.0.0.1:{self.http.server_port}/data/my%20table.csv"
+
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        wanted = request.headers.get("Range")
+        self.ranges.append(wanted)
+        if self.statuses:
+            request.send_error(self.statuses.pop(0))
+            return
+        start = 0
+        fresh = request.headers.get("If-Range") in (None, self.tag)
+        if wanted and self.resumable and fresh:
+            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+            if start >= len(self.body):
+                request.send_response(416)
+                request.send_header("Content-Range", f"bytes */{len(self.body)}")
+                request.send_header("Content-Length", "0")
+                request.end_headers()
+                return
+        rest = self.body[start:]
+        request.send_response(206 if start else 200)
+        request.send_header("Content-Length", str(len(rest)))
+        request.send_header("ETag", self.tag)
+        request.end_headers()
+        request.wfile.write(rest[: self.cuts.pop(0)] if self.cuts else rest)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.http.shutdown()
+    server.http.server_close()
+
+
+def get(server: Server, folder: Path, sha256: str | None = GOOD) -> Path:
+    return fetch.fetch([server.address], folder, sha256=sha256, pause=0.01)
+
+
+def test_downloads_and_names(server: Server, tmp_path: Path) -> None:
+    """The plain case."""
+    path = get(server, tmp_path)
+    assert path.read_bytes() == BODY
+    assert path.name.endswith("my table.csv")
+    assert [p for p in tmp_path.iterdir() if p != path] == []
+
+
+def test_a_cut_connection_goes_on_where_it_stopped(server: Server, tmp_path: Path) -> None:
+    """Without Range, a large file over a bad line would never arrive."""
+    server.cuts = [300_000, 200_000]
+    assert get(server, tmp_path).read_bytes() == BODY
+    assert server.ranges[0] is None
+    starts = [int((wanted or "").strip("bytes=-")) for wanted in server.ranges[1:]]
+    assert starts[0] == 300_000 // CHUNK * CHUNK  # what came after the last whole chunk is lost
+    assert starts[1] == starts[0] + 200_000 // CHUNK * CHUNK
+
+
+def test_a_new_process_resumes_too(server: Server, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    """What was received before a crash is not asked for again."""
+    monkeypatch.setattr(fetch, "ATTEMPTS", 1)
+    server.cuts = [400_000]
+    with pytest.raises(S2TXError, match=r"cut.*resumes.*--from FILE"):
+        get(server, tmp_path)
+    assert get(server, tmp_path).read_bytes() == BODY
+    assert server.ranges[-1] == f"bytes={400_000 // CHUNK * CHUNK}-"
+
+
+def test_a_server_that_cannot_resume(server: Server, tmp_path: Path) -> None:
+    """A second answer from the start must not be appended to the first half."""
+    server.resumable, server.cuts = False, [1000]
+    assert get(server, tmp_path).read_bytes() == BODY
+
+
+def test_a_file_that_changed_meanwhile(server: Server, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    """Two halves of two versions are no file."""
+    monkeypatch.setattr(fetch, "ATTEMPTS", 1)
+    server.cuts = [1000]
+    with pytest.raises(S2TXError):
+        get(server, tmp_path, sha256=None)
+    server.body, server.tag = BODY[::-1], '"two"'
+    assert get(server, tmp_path, sha256=None).read_bytes() == BODY[::-1]
+
+
+def test_a_broken_start_is_thrown_away(server: Server, tmp_path: Path) -> None:
+    """Damaged bytes of an older try would spoil every later one."""
+    part = tmp_path / f"{GOOD[:12]}-my table.csv.part"
+    part.write_bytes(b"x" * 5000)
+    assert get(server, tmp_path).read_bytes() == BODY
+
+
+def test_wrong_bytes_never_get_the_good_name(server: Server, tmp_path: Path) -> None:
+    """An altered file in the cache would be trusted for ever."""
+    server.body = b"something else"
+    with pytest.raises(InputError, match=rf"sha256 [0-9a-f]+, expected {GOOD}.*--from FILE"):
+        get(server, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_works_offline_from_the_cache(server: Server, tmp_path: Path) -> None:
+    """A second ingest needs no network."""
+    path = get(server, tmp_path)
+    server.http.shutdown()
+    server.http.server_close()
+    assert get(server, tmp_path) == path
+
+
+def test_a_damaged_cache_is_not_trusted(server: Server, tmp_path: Path) -> None:
+    """A cached file is checked each time."""
+    path = get(server, tmp_path)
+    path.write_bytes(b"damaged")
+    assert get(server, tmp_path).read_bytes() == BODY
+
+
+def test_without_a_hash_the_address_is_asked_again(server: Server, tmp_path: Path) -> None:
+    """A nightly address publishes new rows under the same name."""
+    get(server, tmp_path, sha256=None)
+    server.body, server.tag = b"newer", '"two"'
+    assert get(server, tmp_path, sha256=None).read_bytes() == b"newer"
+
+
+def test_server_errors_are_tried_again(server: Server, tmp_path: Path) -> None:
+    """A busy server must not end the night."""
+    server.statuses = [503, 500]
+    assert get(server, tmp_path).read_bytes() == BODY
+
+
+def test_the_next_address_is_tried(server: Server, tmp_path: Path) -> None:
+    """A mirror helps only if it is asked."""
+    server.statuses = [404]
+    path = fetch.fetch([server.address, server.address], tmp_path, sha256=GOOD, pause=0.01)
+    assert path.read_bytes() == BODY
+    assert len(server.ranges) == 2
+
+
+def test_no_network_says_what_to_do(tmp_path: Path) -> None:
+    """Offline, the message must name the way out."""
+    with pytest.raises(S2TXError, match=r"127\.0\.0\.1:9/.*--from FILE"):
+        fetch.fetch(["http://127.0.0.1:9/x.csv"], tmp_path, pause=0.0)
