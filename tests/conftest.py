@@ -10,7 +10,7 @@ import pytest
 # Before torch starts its threads: on a busy machine a spinning one costs far more than it saves.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from s2tx.params import Params, load_params  # noqa: E402
+from s2tx.params import Params, load_params
 
 ROOT = Path(__file__).parents[1]
 

@@ -1,0 +1,85 @@
+"""``dvc.yaml`` must list what a stage really reads, or DVC would call stale results fresh."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import PurePosixPath
+
+import pytest
+import yaml
+
+from s2tx.training.train import CODE
+from tests.conftest import ROOT
+
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+ENTRY = {
+    "validate": "from s2tx.data.validate import run_validate",
+    "inject": "from s2tx.data.missing import run_inject",
+    "train": "from s2tx.training.train import run_train; from s2tx.model import s2tx, scan",
+    "baseline": "from s2tx.training.train import run_baseline; import s2tx.baselines.linear",
+    "evaluate": "from s2tx.evaluation.evaluate import run_evaluate; from s2tx.model import s2tx",
+    "report": "from s2tx.evaluation.report import run_report",
+}
+# Settings, places, messages and identity: they carry values, which DVC tracks as params and files.
+GROUND = {"s2tx", "s2tx.params", "s2tx.paths", "s2tx.errors", "s2tx.fingerprint", "s2tx.data"}
+
+
+def modules_of(statement: str) -> set[str]:
+    listing = "import sys; print(*(name for name in sys.modules if name.startswith('s2tx')))"
+    run = subprocess.run(
+        [sys.executable, "-c", f"{statement}; {listing}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    return set(run.stdout.split())
+
+
+def is_listed(module: str, deps: list[str]) -> bool:
+    path = PurePosixPath(*module.split("."))
+    own = {str(path), f"{path}.py"} | {str(parent) for parent in path.parents}
+    return bool(own & set(deps))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ENTRY)
+def test_every_module_that_a_stage_imports_is_a_dependency(stage: str) -> None:
+    """Protects from changed code that leaves a stage up to date."""
+    unlisted = {
+        module
+        for module in modules_of(ENTRY[stage]) - GROUND
+        if not is_listed(module, STAGES[stage]["deps"])
+    }
+    assert unlisted == set()
+
+
+def test_every_stage_is_tested_here_and_called_by_its_name() -> None:
+    """Protects a new stage from being forgotten above."""
+    assert set(ENTRY) == set(STAGES)
+    assert {name: stage["cmd"] for name, stage in STAGES.items()} == {
+        name: f"s2tx {name}" for name in STAGES
+    }
+
+
+def test_no_stage_depends_on_the_machine() -> None:
+    """Protects from stale results after switching from CPU to GPU."""
+    listed = [param for stage in STAGES.values() for param in stage.get("params", [])]
+    assert not [
+        param for param in listed if param.split(".")[0] in {"runtime", "promote", "ingest"}
+    ]
+
+
+def test_dependencies_exist() -> None:
+    """Protects from a renamed file that DVC would miss only at run time."""
+    code = {dep for stage in STAGES.values() for dep in stage["deps"] if dep.startswith("s2tx/")}
+    assert [dep for dep in code if not (ROOT / dep).exists()] == []
+
+
+def test_the_fingerprint_covers_the_code_of_training() -> None:
+    """Protects the MLflow run's identity: what makes ``train`` stale makes another run."""
+    for stage in ("train", "baseline"):
+        for dep in STAGES[stage]["deps"]:
+            if dep.startswith("s2tx/"):
+                assert dep.split("/")[1] in CODE, dep

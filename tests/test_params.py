@@ -1,0 +1,103 @@
+"""Settings are the user's input: a fault must name the file, the dotted key and the cure."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from s2tx.errors import InputError
+from s2tx.params import Params, as_dict, load_params
+from tests.conftest import ROOT
+
+TREE = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def leaves(tree: dict, prefix: str = "") -> list[str]:
+    keys = []
+    for key, value in tree.items():
+        deeper = isinstance(value, dict) and value
+        keys += leaves(value, f"{prefix}{key}.") if deeper else [f"{prefix}{key}"]
+    return keys
+
+
+def changed(tmp_path: Path, key: str, value: object = None, *, drop: bool = False) -> Path:
+    tree = yaml.safe_load((ROOT / "params.yaml").read_text())
+    node = tree
+    *sections, last = key.split(".")
+    for section in sections:
+        node = node[section]
+    if drop:
+        del node[last]
+    else:
+        node[last] = value
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    return path
+
+
+@pytest.mark.parametrize("key", leaves(TREE))
+def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
+    """Protects from defaults hidden in code."""
+    path = changed(tmp_path, key, drop=True)
+    with pytest.raises(InputError, match=re.escape(f"{key} is missing")) as caught:
+        load_params(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["train.epoch", "extra", "baseline.train.momentum"])
+def test_an_unknown_key_is_named(tmp_path: Path, key: str) -> None:
+    """Protects from a typo that silently does nothing."""
+    with pytest.raises(InputError, match=re.escape(f"{key} is not a setting")):
+        load_params(changed(tmp_path, key, 3))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("train.epochs", "6"),
+        ("train.epochs", 2.5),
+        ("train.epochs", True),
+        ("train.epochs", 0),
+        ("train.learning_rate", -1.0),
+        ("train.loss", "rmse"),
+        ("data.ratio", [0.7, 0.3]),
+        ("data.ratio", [0.7, 0.2, 0.2]),
+        ("inject.rate", 1.0),
+        ("window.short_look_back", 10_000),
+        ("model.heads", 5),
+        ("model.global_patches", 12),
+        ("model.cross_variate", "yes"),
+        ("baseline.kernel", 24),
+        ("promote.confidence", 1.0),
+        ("runtime.device", "tpu"),
+        ("validate.physical_ranges", {"OT": [5, 1]}),
+    ],
+)
+def test_a_bad_value_is_named(tmp_path: Path, key: str, value: object) -> None:
+    """Protects from a wrong type or a value out of range reaching the work."""
+    with pytest.raises(InputError) as caught:
+        load_params(changed(tmp_path, key, value))
+    named = {key, "model.global_stride" if key == "model.global_patches" else key}
+    assert any(name in str(caught.value) for name in named), str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "- a\n", "a: [", "\xff"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    """Protects from a traceback of the YAML library."""
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(InputError, match=re.escape(str(path))):
+        load_params(path)
+    with pytest.raises(InputError, match="does not exist"):
+        load_params(tmp_path / "nowhere.yaml")
+
+
+def test_sections_survive_the_way_to_json_and_cannot_be_changed(params: Params) -> None:
+    """Protects the fingerprint, and every function from another's change of the settings."""
+    assert as_dict(params)["train"] == TREE["train"]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        params.train.epochs = 7  # type: ignore[misc]

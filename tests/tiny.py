@@ -1,0 +1,109 @@
+"""A whole project in a few kilobytes: table, params, an untrained model and what stages write."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from s2tx import zoo
+from s2tx.data.scaling import Scaler
+from s2tx.data.table import Card, Table
+from s2tx.params import Params, RuntimeParams, WindowParams
+from s2tx.paths import Project, write_text
+from s2tx.training.bundle import Bundle, weights_hash
+
+ROOT = Path(__file__).parents[1]
+CPU = RuntimeParams(device="cpu", precision="32-true", scan="reference", threads=None)
+
+
+def tiny_params(params: Params) -> Params:
+    """The project's params with a model that builds and runs in milliseconds."""
+    model = dataclasses.replace(
+        params.model,
+        width=8,
+        heads=2,
+        n_layers=1,
+        feed_forward=8,
+        state=2,
+        global_patch=12,
+        global_stride=6,
+        local_patch=6,
+        local_stride=3,
+    )
+    window = WindowParams(look_back=48, short_look_back=24, horizon=12)
+    return dataclasses.replace(params, model=model, window=window, runtime=CPU)
+
+
+def tiny_table(rows: int = 600, zone: str | None = None, seed: int = 0) -> Table:
+    """Hourly, two variates with a daily cycle and a little noise, a few readings missing."""
+    random = np.random.default_rng(seed)
+    phase = np.arange(rows)[:, None] * 2 * np.pi / 24 + np.array([0.0, 1.0])
+    values = np.array([10.0, 100.0]) + np.sin(phase) + 0.1 * random.standard_normal((rows, 2))
+    values[rows - 5, 0] = np.nan
+    card = Card(
+        name="tiny",
+        file="tiny.csv",
+        sha256=f"{seed:064x}",
+        time_column="when",
+        step="1h",
+        variates=("load", "oil (C)"),
+        split="ratio",
+        irregular="insert",
+        source="a test",
+        licence="none",
+        synthetic=True,
+    )
+    times = pd.date_range("2024-01-01", periods=rows, freq="h", tz=zone).as_unit("ns")
+    return Table(card, times, values)
+
+
+def tiny_bundle(table: Table, params: Params, noise: float | None = None) -> Bundle:
+    """An untrained S2TX; or, given ``noise``, a DLinear as it starts, off by that much.
+
+    DLinear starts as the mean of the window. The more noise, the worse it forecasts: champions and
+    challengers of known order.
+    """
+    torch.manual_seed(1)
+    device = torch.device("cpu")
+    spec = params.model if noise is None else params.baseline
+    network = zoo.build(spec, params.window, len(table.card.variates), CPU, device)
+    if noise:
+        with torch.no_grad():
+            for weight in network.parameters():
+                weight += noise * torch.randn_like(weight)
+    scaler = Scaler.fit(table.values[:420])
+    mark = f"trained-with-noise-{noise}"
+    return Bundle(network.eval(), params.window, scaler, device, spec, table.card, mark)
+
+
+def put_on_disk(project: Project, bundle: Bundle, mse: float = 0.5) -> None:
+    """The model and what train, evaluate and report would have left beside it."""
+    bundle.save(project.model)
+    epochs = [
+        {"epoch": n, "train_loss": 1 / n, "val_mse": 2 / n, "val_mae": 3 / n, "learning_rate": 0.1}
+        for n in (1, 2)
+    ]
+    scores = {"s2tx": {"mse": mse, "mae": 0.4}, "repeat_last": {"mse": 1.0, "mae": 0.8}}
+    receipt = {"fingerprint": bundle.fingerprint, "weights_sha256": weights_hash(project.model)}
+    write_text(project.history, json.dumps(epochs))
+    write_text(project.metrics, json.dumps({"windows": 109, "test": scores}))
+    write_text(project.receipt, json.dumps(receipt))
+    write_text(project.plots / "horizon.csv", "step,mse\n1,0.5\n")
+    write_text(project.report, "<p>report</p>")
+
+
+def tiny_project(root: Path, params: Params, noise: float | None = None) -> Project:
+    """A project with a table and a model; by default a tiny S2TX."""
+    project = Project(root)
+    root.mkdir(parents=True, exist_ok=True)
+    shutil.copy(ROOT / "params.yaml", project.params)
+    table = tiny_table()
+    table.write(project.table)
+    put_on_disk(project, tiny_bundle(table, params, noise=noise))
+    return project
