@@ -185,10 +185,10 @@ def track(as_json: AsJson = False) -> None:
 @app.command(rich_help_panel=MODELS)
 def register(as_json: AsJson = False) -> None:
     """Register the trained model in MLflow; the same model is registered once."""
-    from s2tx.forecasting import serve
+    from s2tx.forecasting import SERVE
     from s2tx.registry.package import register as put
 
-    _show(put(*_open(), Path(serve.__file__)), as_json)
+    _show(put(*_open(), SERVE), as_json)
 
 
 @app.command(rich_help_panel=MODELS)

@@ -1,0 +1,88 @@
+"""The face: quick help, clear exit codes, JSON that a script can read."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from s2tx.cli import main
+from s2tx.cli.app import app
+from s2tx.errors import S2TXError
+from tests.conftest import ROOT
+
+COMMANDS = {command.name or command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
+
+
+def run(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "s2tx", *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """Protects ``s2tx --help`` from taking seconds."""
+    heavy = ["torch", "pandas", "numpy", "mlflow", "dvc", "great_expectations", "prefect", "numba"]
+    code = (
+        "import sys; from typer.testing import CliRunner; from s2tx.cli.app import app; "
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0; "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_explains_itself(command: str) -> None:
+    """Protects a newcomer from a command without help."""
+    result = CliRunner().invoke(app, [command, "--help"])
+    assert result.exit_code == 0
+    assert len(result.output) > 100
+
+
+def test_outside_a_project_every_command_is_the_users_fault(tmp_path: Path) -> None:
+    """Protects scripts: exit code 2, one line on stderr, no traceback, nothing written."""
+    done = run("validate", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "params.yaml does not exist" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [["ingest"], ["nonsense"], ["forecast", "--days", "3"]])
+def test_wrong_usage_is_exit_code_2(words: list[str], tmp_path: Path) -> None:
+    """Protects scripts from mistaking a typo for a failure of the work."""
+    assert run(*words, cwd=tmp_path).returncode == 2
+
+
+def test_other_failures_are_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects the difference between the user's fault and the world's."""
+
+    def fail() -> None:
+        raise S2TXError("the registry is on fire")
+
+    monkeypatch.setattr("s2tx.cli.app.app", fail)
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 1
+
+
+def test_inputs_of_stages_that_are_not_there_are_named(tmp_path: Path) -> None:
+    """Protects from a traceback when a stage is run by hand before those above it."""
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    for stage in ("validate", "inject", "baseline", "evaluate", "report"):
+        done = run(stage, cwd=tmp_path)
+        assert done.returncode == 2, (stage, done.stderr)
+        assert "Traceback" not in done.stderr
+        assert "does not exist" in done.stderr or "no " in done.stderr, (stage, done.stderr)
+
+
+def test_json_is_one_object(tmp_path: Path) -> None:
+    """Protects scripts that read ``--json``."""
+    done = run("doctor", "--json", cwd=tmp_path)
+    checks = json.loads(done.stdout)
+    assert {"name", "ok", "found", "cure"} <= set(checks[0])
+    assert done.returncode == 1  # an empty folder has no data
