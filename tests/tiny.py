@@ -9,35 +9,25 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
 from s2tx import zoo
 from s2tx.data.scaling import Scaler
 from s2tx.data.table import Card, Table
-from s2tx.params import Params, RuntimeParams, WindowParams
+from s2tx.params import Params, RuntimeParams
 from s2tx.paths import Project, write_text
+from s2tx.registry.store import connect
 from s2tx.training.bundle import Bundle, weights_hash
+from tests.builders import make_params
 
 ROOT = Path(__file__).parents[1]
 CPU = RuntimeParams(device="cpu", precision="32-true", scan="reference", threads=None)
 
 
 def tiny_params(params: Params) -> Params:
-    """The project's params with a model that builds and runs in milliseconds."""
-    model = dataclasses.replace(
-        params.model,
-        width=8,
-        heads=2,
-        n_layers=1,
-        feed_forward=8,
-        state=2,
-        global_patch=12,
-        global_stride=6,
-        local_patch=6,
-        local_stride=3,
-    )
-    window = WindowParams(look_back=48, short_look_back=24, horizon=12)
-    return dataclasses.replace(params, model=model, window=window, runtime=CPU)
+    """The project's params, shrunk, on the CPU whatever the machine has."""
+    return dataclasses.replace(make_params(params), runtime=CPU)
 
 
 def tiny_table(rows: int = 600, zone: str | None = None, seed: int = 0) -> Table:
@@ -107,3 +97,33 @@ def tiny_project(root: Path, params: Params, noise: float | None = None) -> Proj
     table.write(project.table)
     put_on_disk(project, tiny_bundle(table, params, noise=noise))
     return project
+
+
+# Fixtures, which a room's conftest.py imports.
+
+
+@pytest.fixture(scope="session")
+def tiny(params: Params) -> Params:
+    return tiny_params(params)
+
+
+@pytest.fixture
+def project(
+    tmp_path: Path, tiny: Params, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> Project:
+    """In a folder with a space in its name, with an untrained S2TX on disk and a store."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    made = tiny_project(tmp_path / "a project", tiny)
+    made.mlruns.mkdir()
+    shutil.copy(empty_store, made.mlruns / "mlflow.db")
+    return made
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database without an experiment: making one takes a second and a half."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        project = Project(tmp_path_factory.mktemp("store"))
+        connect(project)
+        return project.mlruns / "mlflow.db"

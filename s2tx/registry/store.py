@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "s2tx"
 _SQLITE = "sqlite:///"
-# An operator's own values win. MLflow's are minutes: training must not wait that long.
-_PATIENCE = {
+# An operator's own values win. MLflow retries for minutes: training must not wait that long.
+_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 
 
@@ -48,12 +49,12 @@ def connect(project: Project) -> MlflowClient:
         UnreachableError: it does not; the message names the address and the cure.
     """
     uri = address(project)
-    for key, value in _PATIENCE.items():
+    for key, value in _SETTINGS.items():
         os.environ.setdefault(key, value)
     from mlflow import MlflowClient
 
-    logging.getLogger("mlflow.store").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for chatty in ("mlflow.store", "mlflow.pyfunc", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         # Two processes that first open a new database would race in its migration.
         with _one_at_a_time(uri):

@@ -1,0 +1,1 @@
+"""Prefect: when things run, with which retries, and what happens around the DAG."""

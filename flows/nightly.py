@@ -1,0 +1,86 @@
+"""The night, from new rows to tomorrow's forecast.
+
+``python -m flows.nightly`` runs it once, with no server; ``--serve`` stays and runs it on a
+schedule, with no worker. Exit codes: 0 done (or another night is at work), 1 failed, 2 the input
+or a setting is at fault; where it is not 0, nothing was promoted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from prefect import flow, get_run_logger
+
+from flows import stages
+from flows.summary import Night
+from s2tx.data import versions
+from s2tx.errors import S2TXError
+from s2tx.params import load_params
+from s2tx.paths import Project
+
+ROOT = Path(__file__).parents[1]
+
+
+@flow(name="nightly", flow_run_name="nightly")
+def nightly(pull: bool = False, root: Path = ROOT) -> Night | None:
+    """One night. Missed nights that start at once do the work once: the others step aside.
+
+    Args:
+        pull: bring the data back with DVC first, if ``data/`` is absent.
+        root: of the project.
+
+    Returns:
+        What was made; None if another night is at work.
+    """
+    project = Project(root)
+    project.cache.mkdir(exist_ok=True)
+    try:
+        with FileLock(project.cache / "nightly.lock", blocking=False):
+            return _night(project, pull)
+    except Timeout:
+        get_run_logger().warning("Another night is at work on this project: nothing was done")
+        return None
+
+
+def _night(project: Project, pull: bool) -> Night:
+    """The steps, from top to bottom."""
+    params = load_params(project.params)
+    if pull:
+        stages.pull(project)
+    if params.ingest.source:
+        stages.ingest(project, params, params.ingest.source)
+    for name in versions.stage_order(project):
+        stages.stage(project, name)
+    registered = stages.register(project, params)
+    decision = stages.promote(project, params)
+    forecast = stages.forecast(project, params)
+    night = Night(project.root, registered, decision, forecast)
+    get_run_logger().info(str(night))
+    return night
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m flows.nightly", description=__doc__)
+    parser.add_argument("--pull", action="store_true", help="dvc pull first, if data/ is absent")
+    parser.add_argument("--serve", action="store_true", help="stay, and run on the schedule")
+    parser.add_argument("--cron", default="0 2 * * *", help="with --serve (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    if options.serve:
+        nightly.serve(name="nightly", cron=options.cron, limit=1, parameters={"pull": options.pull})
+        return 0
+    try:
+        night = nightly(pull=options.pull)
+    except S2TXError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    print(night or "Another night is at work on this project: nothing was done")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

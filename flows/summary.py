@@ -1,0 +1,62 @@
+"""What a night made and where to look, as text."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from s2tx.forecasting.forecaster import Forecast
+from s2tx.paths import Project
+from s2tx.registry.package import Registered
+from s2tx.registry.promote import Decision
+
+
+@dataclass(frozen=True)
+class Night:
+    """What a night made.
+
+    Attributes:
+        root: of the project.
+        registered: the version of the trained model.
+        decision: whether it is champion now, and why.
+        forecast: the file for tomorrow.
+    """
+
+    root: Path
+    registered: Registered
+    decision: Decision
+    forecast: Forecast
+
+    def __str__(self) -> str:
+        project = Project(self.root)
+        made, decision, ahead = self.registered, self.decision, self.forecast
+        scores = json.loads(project.metrics.read_text(encoding="utf-8"))["test"]
+        gone = {name: share for name, share in ahead.missing.items() if share}
+        lines = [
+            "",
+            "test scores, standardised (every window, lower is better)",
+            *(
+                f"  {name:15} MSE {each['mse']:.4f}  MAE {each['mae']:.4f}"
+                for name, each in scores.items()
+            ),
+            f"model     {made.name} version {made.version}" + (", new" if made.new else ""),
+            f"decision  {decision.reason}",
+            f"in service  version {ahead.version}",
+            f"forecast  {ahead.path}",
+            f"          {ahead.rows} rows, {ahead.first} to {ahead.last}",
+            *(f"          {share:.0%} of {name} was missing" for name, share in gone.items()),
+            f"report    {project.report}",
+            f"MLflow    {_mlflow(self.root)}",
+            "Prefect   prefect server start, then open http://127.0.0.1:4200",
+        ]
+        return "\n".join(lines)
+
+
+def _mlflow(root: Path) -> str:
+    elsewhere = os.environ.get("MLFLOW_TRACKING_URI")
+    if elsewhere:
+        return f"see {elsewhere}"
+    command = "mlflow server --workers 1 --backend-store-uri sqlite:///mlruns/mlflow.db"
+    return f"(in {root}) {command}, then open http://127.0.0.1:5000"

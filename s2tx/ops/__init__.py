@@ -1,0 +1,1 @@
+"""What a person in charge of the machine asks for."""

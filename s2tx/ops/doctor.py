@@ -1,0 +1,155 @@
+"""Is this machine fit to run the pipeline? One line a thing, each with its cure."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from s2tx.errors import S2TXError
+from s2tx.params import load_params
+from s2tx.paths import Project
+
+_SPACE = 5  # GiB that a night should find free
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was looked at.
+
+    Attributes:
+        name: in a word or two.
+        ok: nothing needs doing.
+        found: what is there.
+        cure: what to do if it is not ok.
+    """
+
+    name: str
+    ok: bool
+    found: str
+    cure: str
+
+
+class _NotOkError(Exception):
+    """What was found is not good enough."""
+
+
+def examine(project: Project) -> list[Check]:
+    """Look at everything the pipeline needs; changes nothing and never raises."""
+    return [
+        _check(name, look, project, cure)
+        for name, look, cure in (
+            ("Python", _python, "Install Python 3.11 or newer, remove .venv, and run: make setup"),
+            ("params", _params, "Mend params.yaml, or restore it: git checkout params.yaml"),
+            ("torch", _torch, "Set runtime.device to auto in params.yaml, or mend the driver"),
+            ("scan", _scan, "Set runtime.scan to auto in params.yaml"),
+            ("data", _data, "Bring the data back: dvc pull; or bring some in: s2tx ingest"),
+            ("DVC remote", _remote, "See: dvc remote list; then dvc push"),
+            ("MLflow", _mlflow, "Start the server that MLFLOW_TRACKING_URI names, or unset it"),
+            ("champion", _champion, "Make one: dvc repro, s2tx register, s2tx promote"),
+            ("Prefect", _prefect, "Install it anew: make setup"),
+            ("disk", _disk, f"Free some space: a night should find {_SPACE} GiB"),
+        )
+    ]
+
+
+def _check(name: str, look: Callable[[Project], str], project: Project, cure: str) -> Check:
+    try:
+        return Check(name, True, look(project), cure)
+    except (_NotOkError, S2TXError) as error:
+        return Check(name, False, str(error), cure)
+    except Exception as error:
+        return Check(name, False, f"{type(error).__name__}: {error}", cure)
+
+
+def _python(project: Project) -> str:  # noqa: ARG001
+    return f"{platform.python_version()} at {sys.executable}"
+
+
+def _params(project: Project) -> str:
+    load_params(project.params)
+    return str(project.params)
+
+
+def _torch(project: Project) -> str:
+    import torch
+
+    from s2tx.training.runtime import pick_device
+
+    device = pick_device(load_params(project.params).runtime)
+    threads = f"{torch.get_num_threads()} threads of {os.cpu_count()} processors"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    return f"torch {torch.__version__} on {name}, {threads}"
+
+
+def _scan(project: Project) -> str:
+    from s2tx.model.scan import choose, resolve
+    from s2tx.training.runtime import pick_device
+
+    runtime = load_params(project.params).runtime
+    device = pick_device(runtime)
+    choose(runtime.scan, device)
+    return resolve(runtime.scan, device)
+
+
+def _data(project: Project) -> str:
+    held = [path for path in project.data.glob("*") if path.is_file()]
+    if not held:
+        raise _NotOkError(f"{project.data} is empty")
+    return f"{len(held)} files in {project.data}"
+
+
+def _remote(project: Project) -> str:
+    status = subprocess.run(
+        [sys.executable, "-m", "dvc", "status", "--cloud", "data.dvc"],
+        cwd=project.root,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    said = (status.stdout + status.stderr).strip()
+    if status.returncode or "in sync" not in said:
+        raise _NotOkError(said or f"dvc status ended with {status.returncode}")
+    return "reachable, and holds the current data"
+
+
+def _mlflow(project: Project) -> str:
+    from s2tx.registry.store import address, connect
+
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not (project.mlruns / "mlflow.db").exists():
+        return "no run yet; the first one makes mlruns/mlflow.db"
+    connect(project)
+    return address(project)
+
+
+def _champion(project: Project) -> str:
+    from s2tx.data.table import Table
+    from s2tx.registry.champion import load_champion
+    from s2tx.registry.package import model_name
+
+    params = load_params(project.params)
+    name = model_name(Table.read(project.table).card, params.window)
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not (project.mlruns / "mlflow.db").exists():
+        raise _NotOkError(f"{name} has no champion yet")
+    _, version = load_champion(project, name, params.runtime)
+    return f"{name} version {version} loads"
+
+
+def _prefect(project: Project) -> str:  # noqa: ARG001
+    with contextlib.redirect_stdout(None):
+        import prefect
+
+    return f"Prefect {prefect.__version__}"
+
+
+def _disk(project: Project) -> str:
+    free = shutil.disk_usage(project.root).free / 2**30
+    if free < _SPACE:
+        raise _NotOkError(f"{free:.1f} GiB free")
+    return f"{free:.0f} GiB free"

@@ -1,0 +1,186 @@
+"""Runs: found by fingerprint, sent once, and never in training's way."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from s2tx.errors import InputError
+from s2tx.params import Params
+from s2tx.paths import Project, write_text
+from s2tx.registry import tracking
+from s2tx.registry.store import UnreachableError, connect, experiment_id
+from s2tx.training.fit import Epoch
+from s2tx.training.train import fingerprint
+from tests.tiny import put_on_disk, tiny_bundle, tiny_table
+
+NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens
+EPOCHS = [Epoch(1, 1.0, 2.0, 3.0, 0.1), Epoch(2, 0.5, 1.0, 1.5, 0.1)]
+
+
+def _runs(project: Project) -> list:  # type: ignore[type-arg]
+    client = connect(project)
+    return list(client.search_runs([experiment_id(client, project)]))
+
+
+def test_a_repeated_sync_changes_nothing(project: Project, tiny: Params) -> None:
+    """A night that repeats must not make a second run, nor draw its curves twice."""
+    first = tracking.sync(project, tiny)
+    before = _runs(project)
+    (project.root / ".cache").mkdir(exist_ok=True)
+    assert tracking.sync(project, tiny) == first
+    after = _runs(project)
+    assert [run.to_dictionary() for run in after] == [run.to_dictionary() for run in before]
+    assert [p.step for p in connect(project).get_metric_history(first, "val_mse")] == [1, 2]
+
+
+def test_a_run_holds_all_that_explains_it(project: Project, tiny: Params) -> None:
+    """Params, curves, scores, files, environment and identity; lacking one, nobody can retrace."""
+    run_id = tracking.sync(project, tiny)
+    run = _runs(project)[0]
+    assert run.info.status == "FINISHED"
+    assert run.data.params["train.seed"] == str(tiny.train.seed)
+    assert run.data.params["baseline.train.epochs"] == str(tiny.baseline.train.epochs)
+    assert run.data.metrics["test.s2tx.mse"] == 0.5
+    assert run.data.metrics["val_mae"] == 1.5
+    assert run.data.tags[tracking.DATA] == tiny_table().card.sha256
+    assert run.data.tags["s2tx.data"] == "tiny"
+    assert len(run.data.tags[tracking.WEIGHTS]) == 64
+    folder = project.mlruns / "artifacts" / run_id / "artifacts"
+    held = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert held == {
+        "params.yaml",
+        "history.json",
+        "bundle/config.json",
+        "bundle/model.safetensors",
+        "evaluate/metrics.json",
+        "evaluate/receipt.json",
+        "plots/horizon.csv",
+        "report/report.html",
+        "environment/constraints.txt",
+        "environment/machine.json",
+    }
+    assert "numpy==" in (folder / "environment" / "constraints.txt").read_text()
+
+
+def test_scores_of_an_older_model_are_not_sent(project: Project, tiny: Params) -> None:
+    """After train and before evaluate, metrics.json still belongs to the model before."""
+    metrics = project.metrics.read_text()
+    receipt = project.receipt.read_text()
+    put_on_disk(project, tiny_bundle(tiny_table(), tiny, noise=0.1))
+    write_text(project.metrics, metrics)
+    write_text(project.receipt, receipt)
+    run_id = tracking.sync(project, tiny)
+    assert "test.s2tx.mse" not in _runs(project)[0].data.metrics
+    assert not (project.mlruns / "artifacts" / run_id / "artifacts" / "evaluate").exists()
+
+
+def test_new_scores_replace_the_old_ones(project: Project, tiny: Params) -> None:
+    """The run must show what the files say now: evaluate may run again with other settings."""
+    run_id = tracking.sync(project, tiny)
+    scores = json.loads(project.metrics.read_text())
+    scores["test"]["s2tx"]["mse"] = 0.25
+    write_text(project.metrics, json.dumps(scores))
+    assert tracking.sync(project, tiny) == run_id
+    assert _runs(project)[0].data.metrics["test.s2tx.mse"] == 0.25
+    assert len(connect(project).get_metric_history(run_id, "test.repeat_last.mse")) == 1
+
+
+def test_live_curves_and_sync_meet_in_one_run(project: Project, tiny: Params) -> None:
+    """What was sent live must not be sent again, and a resumed training goes on in its run."""
+    mark = fingerprint(tiny_table(), tiny.model, tiny.train, tiny)
+    bundle = dataclasses.replace(tiny_bundle(tiny_table(), tiny), fingerprint=mark)
+    tracking.Recorder(project, tiny).on_epoch(EPOCHS[0])
+    assert _runs(project)[0].info.status == "RUNNING"
+    resumed = tracking.Recorder(project, tiny)
+    resumed.on_step(1, 2)
+    for epoch in EPOCHS:
+        resumed.on_epoch(epoch)
+    put_on_disk(project, bundle)
+    run_id = tracking.sync(project, tiny)
+    assert [run.info.run_id for run in _runs(project)] == [run_id]
+    points = connect(project).get_metric_history(run_id, "train_loss")
+    assert [(p.step, p.value) for p in points] == [(1, 1.0), (2, 0.5)]
+
+
+def test_training_goes_on_without_mlflow(
+    project: Project,
+    tiny: Params,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A server that is down must cost a training one warning, and the run gets there later."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", NOBODY)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with caplog.at_level(logging.WARNING, logger="s2tx"):
+        recorder = tracking.Recorder(project, tiny)
+        recorder.on_epoch(EPOCHS[0])
+        recorder.on_epoch(EPOCHS[1])
+        assert tracking.try_sync(project, tiny) is None
+    assert len([r for r in caplog.records if "training goes on" in r.message]) == 1
+    with pytest.raises(UnreachableError, match=r"127\.0\.0\.1:9 .* s2tx track"):
+        tracking.sync(project, tiny)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    tracking.sync(project, tiny)
+    assert _runs(project)[0].data.metrics["val_mse"] == 1.0
+
+
+def test_a_server_that_dies_meanwhile_is_no_error(
+    project: Project, tiny: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store may go away between two epochs, not only at the start."""
+    recorder = tracking.Recorder(project, tiny)
+
+    def broken(*_: object) -> None:
+        raise OSError("gone")
+
+    monkeypatch.setattr(tracking, "_send_curves", broken)
+    recorder.on_epoch(EPOCHS[0])
+    monkeypatch.undo()
+    recorder.on_epoch(EPOCHS[1])
+    assert "val_mse" not in _runs(project)[0].data.metrics
+
+
+def test_the_uri_moves_everything(
+    project: Project,
+    tiny: Params,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    empty_store: Path,
+) -> None:
+    """MLFLOW_TRACKING_URI must move runs and files alike, leaving nothing in the project."""
+    elsewhere = tmp_path / "else where"
+    elsewhere.mkdir()
+    (elsewhere / "x.db").write_bytes(empty_store.read_bytes())
+    before = (project.mlruns / "mlflow.db").read_bytes()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{elsewhere}/x.db")
+    tracking.sync(project, tiny)
+    assert list(elsewhere.rglob("report.html"))
+    assert (project.mlruns / "mlflow.db").read_bytes() == before
+    assert not (project.mlruns / "artifacts").exists()
+
+
+def test_at_once_is_one_run(project: Project, tiny: Params) -> None:
+    """Two processes that send the same run at the same time must find each other."""
+    with ThreadPoolExecutor(2) as pool:
+        ids = list(pool.map(lambda _: tracking.sync(project, tiny), range(2)))
+    assert ids[0] == ids[1]
+    assert len(_runs(project)) == 1
+
+
+def test_without_a_model_there_is_no_run(tmp_path: Path, tiny: Params) -> None:
+    """`s2tx track` before the first training names the cure and makes no folder."""
+    with pytest.raises(InputError, match="dvc repro"):
+        tracking.sync(Project(tmp_path), tiny)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_are_ones_mlflow_accepts() -> None:
+    """A variate called `p (mbar)` must not make the whole run unsendable."""
+    tree = {"a": {"p (mbar)": 1, "b": {"c": 2}}, "d": None}
+    assert dict(tracking.flatten(tree)) == {"a.p _mbar_": 1, "a.b.c": 2, "d": None}
