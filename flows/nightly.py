@@ -1,7 +1,7 @@
 """The night, from new rows to tomorrow's forecast.
 
 ``python -m flows.nightly`` runs it once, with no server; ``--serve`` stays and runs it on a
-schedule, with no worker. Exit codes: 0 done (or another night is at work), 1 failed, 2 the input
+schedule, with no worker (and starts a Prefect server if there is none). Exit codes: 0 done (or another night is at work), 1 failed, 2 the input
 or a setting is at fault; where it is not 0, nothing was promoted.
 """
 
@@ -14,8 +14,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 
-from flows import stages
+from flows import server, stages
 from flows.summary import Night
 from s2tx.data import versions
 from s2tx.errors import S2TXError
@@ -61,6 +62,22 @@ def _night(project: Project, pull: bool) -> Night:
     night = Night(project.root, registered, decision, forecast)
     get_run_logger().info(str(night))
     return night
+
+
+def _serve(cron: str, pull: bool) -> int:
+    """Stay and run on the schedule until interrupted; of nights that are due at once, one runs."""
+    with server.running() as pages:
+        print(f"Nights run on the schedule {cron!r} (UTC); watch them at {pages}")
+        nightly.serve(
+            name="nightly",
+            cron=cron,
+            limit=1,
+            global_limit=ConcurrencyLimitConfig(
+                limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
+            ),
+            parameters={"pull": pull},
+        )
+    return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
