@@ -143,6 +143,8 @@ def _variate(check: str, variate: str, seen: Evidence) -> tuple[str, str]:
     figure, rules = seen.figures.loc[variate], seen.rules
     column = seen.cells[:, seen.raw.card.variates.index(variate)]
     match check:
+        case "types":
+            return f"{variate} holds {figure['type']}, not float64", "Mend the column"
         case "infinite":
             where = _first(seen, column, np.isinf(column))
             return f"{variate}, {where}; {figure['infinite']} infinite values", "Mend the cells"

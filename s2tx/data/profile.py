@@ -34,7 +34,7 @@ def profile(
         rules: tolerances, and physical ranges, which go before learned ones.
 
     Returns:
-        D rows: ``variate``, ``type``, ``missing_share``, ``infinite`` and ``huge`` (cells),
+        D rows: ``variate``, ``missing_share``, ``infinite`` and ``huge`` (cells),
         ``distinct`` (values), ``low`` and ``high`` (the range), ``outside_share``,
         ``longest_stuck`` (steps), ``stuck_share``, ``rests_at`` and ``rest_share`` (long runs at
         the end of the range that the variate comes back to, such as no rain). Shares are of the
@@ -50,7 +50,6 @@ def profile(
         rows.append(
             {
                 "variate": variate,
-                "type": str(column.dtype),
                 "missing_share": float(np.isnan(column).mean()),
                 "infinite": int(np.isinf(column).sum()),
                 "huge": int((np.abs(finite) > HUGE).sum()),

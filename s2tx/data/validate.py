@@ -74,7 +74,7 @@ def validate(
     notes = list(raw.findings)
     facts, figures, no_window = None, None, None
     values, origin, times = np.empty((0, len(card.variates))), np.empty(0, np.intp), raw.times
-    if raw.columns == card.variates:
+    if raw.columns == card.variates and not times.hasnans:
         published = raw.frame[list(card.variates)].to_numpy(np.float64)
         facts = regular.look(times, published, card.step_delta)
         read, coded = take_out_sentinels(published, rules.sentinels)
@@ -91,6 +91,9 @@ def validate(
         batches["times"] = _counts(facts, excess, windows)
         if len(values):
             batches["variates"] = profile(values, card.variates, train_rows, rules)
+            batches["variates"].insert(
+                1, "type", raw.frame[list(card.variates)].dtypes.astype(str).to_numpy()
+            )
             figures = batches["variates"].set_index("variate", drop=False)
             notes += _remarks(figures, rules)
     evidence = Evidence(raw, rules, policy, facts, figures, values, origin, no_window)

@@ -75,7 +75,7 @@ def stage_order(project: Project) -> list[str]:
         graph = repo.index.graph
         # As DVC's own plan: each stage after all that it depends on.
         return [
-            str(stage.addressing)
+            str(stage.name)
             for stage in networkx.dfs_postorder_nodes(graph)
             if isinstance(stage, PipelineStage)
         ]

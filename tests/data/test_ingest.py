@@ -1,0 +1,371 @@
+"""Protects the versions: a kill at any point, a second try or a dead remote loses nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from s2tx import fingerprint
+from s2tx.data import demo, versions
+from s2tx.data import ingest as ingest_module
+from s2tx.data.catalog import Entry
+from s2tx.data.ingest import ingest
+from s2tx.data.read import CARD_FILE, read_card, read_current
+from s2tx.errors import InputError, S2TXError
+from s2tx.params import Params, load_params
+from s2tx.paths import Project
+from tests.data.conftest import ROWS, good_frame, snapshot, write
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_data_hold_the_file_byte_for_byte_and_its_card(project, small, frame, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """The hash on the card must be the hash of what was brought."""
+    source = write(frame, tmp_path / "my table!.csv")
+    done = ingest(project, small, str(source))
+    assert done.changed
+    assert (done.rows, done.card.name, done.card.step) == (ROWS, "my-table", "1h")
+    assert done.card == read_card(project)
+    assert {p.name for p in project.data.iterdir()} == {CARD_FILE, done.card.file}
+    stored = project.data / done.card.file
+    assert stored.read_bytes() == source.read_bytes()
+    assert done.card.sha256 == fingerprint.of_file(source)
+    assert str(tmp_path) not in (project.data / CARD_FILE).read_text()
+
+
+def test_twice_the_same_changes_nothing(project, small, frame, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """A nightly run without new rows must not make a new version."""
+    source = str(write(frame, tmp_path / "my.csv"))
+    ingest(project, small, source)
+    before = snapshot(project.root), (project.data / CARD_FILE).stat().st_mtime_ns
+    again = ingest(project, small, source)
+    assert not again.changed
+    assert (snapshot(project.root), (project.data / CARD_FILE).stat().st_mtime_ns) == before
+
+
+def test_a_new_version_replaces_the_old_whole(project, small, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """Two tables in data/ would be versioned together for ever."""
+    ingest(project, small, str(write(good_frame(), tmp_path / "my.csv")))
+    done = ingest(project, small, str(write(good_frame(ROWS + 24), tmp_path / "my.csv")))
+    assert done.changed
+    assert {p.name for p in project.data.iterdir()} == {CARD_FILE, done.card.file}
+    assert len(read_current(project).frame) == ROWS + 24
+
+
+def test_append_adds_what_is_new(project, small, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """Overlapping rows agree, new ones follow, columns find their place in any order."""
+    longer = good_frame(ROWS + 24)
+    longer.loc[ROWS - 3, "oil"] = np.nan
+    ingest(project, small, str(write(longer.head(ROWS), tmp_path / "my.csv")))
+    new = longer.iloc[ROWS - 10 :][["oil", "date", "load", "wind"]]
+    done = ingest(project, small, str(write(new, tmp_path / "night.csv")), append=True)
+    assert (done.changed, done.rows, done.new_rows) == (True, ROWS + 24, 24)
+    assert done.card.name == "my"
+    merged = read_current(project)
+    pd.testing.assert_frame_equal(merged.frame, longer, check_dtype=False)
+    again = ingest(project, small, str(tmp_path / "night.csv"), append=True)
+    assert (again.changed, again.new_rows, again.rows) == (False, 0, ROWS + 24)
+
+
+def test_append_of_one_row(project, small, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """Every hour one row: too few to find a step, and the card knows it."""
+    ingest(project, small, str(write(good_frame(), tmp_path / "my.csv")))
+    row = good_frame(ROWS + 1).tail(1)
+    assert ingest(project, small, str(write(row, tmp_path / "now.csv")), append=True).new_rows == 1
+
+
+def test_append_in_two_orders_is_one_table(project, small, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """The merged file has one canonical form, so the same rows have the same hash."""
+    longer = good_frame(ROWS + 20)
+    hashes = set()
+    for cuts in ((ROWS, ROWS + 20), (ROWS, ROWS + 7, ROWS + 20)):
+        ingest(project, small, str(write(longer.head(ROWS), tmp_path / "my.csv")))
+        for cut in cuts[1:]:
+            part = write(longer.iloc[cut - 20 : cut], tmp_path / "part.csv")
+            done = ingest(project, small, str(part), append=True)
+        hashes.add(done.card.sha256)
+    assert len(hashes) == 1
+
+
+def test_append_needs_a_version(project, small, frame, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """There is nothing to append to: say so, and what to do."""
+    with pytest.raises(InputError, match="no current version"):
+        ingest(project, small, str(write(frame, tmp_path / "my.csv")), append=True)
+
+
+class Killed(BaseException):
+    """A kill: nothing in the program may catch it."""
+
+
+def _die_at(monkeypatch: pytest.MonkeyPatch, step: str, call: int, after: bool) -> None:
+    """End at the given call of a step, before or after its work."""
+    module = versions if step == "add_data" else ingest_module
+    work, calls = getattr(module, step), [0]
+
+    def dying(*args: object, **kwargs: object) -> object:
+        calls[0] += 1
+        if calls[0] != call:
+            return work(*args, **kwargs)
+        if after:
+            work(*args, **kwargs)
+        raise Killed
+
+    monkeypatch.setattr(module, step, dying)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("step", "call"),
+    [
+        ("_sweep", 1),
+        ("add_data", 1),
+        ("_replace", 1),
+        ("_flush", 1),
+        ("write_text", 1),
+        ("_flush", 2),
+        ("_sweep", 2),
+        ("add_data", 2),
+        ("_finish", 1),
+    ],
+)
+def test_a_kill_anywhere_leaves_one_whole_version(  # type: ignore[no-untyped-def]
+    step, call, after, project: Project, small: Params, tmp_path, monkeypatch
+) -> None:
+    """The old version or the new one, readable, at every moment; the next ingest completes it."""
+    old, new = good_frame(), good_frame(ROWS + 24)
+    first = ingest(project, small, str(write(old, tmp_path / "my.csv")))
+    source = str(write(new, tmp_path / "my.csv"))
+    recorded: list[str] = []
+    record = versions.add_data
+
+    def add(project: Project) -> None:
+        recorded.append(read_card(project).sha256)
+        record(project)
+
+    monkeypatch.setattr(versions, "add_data", add)
+    with monkeypatch.context() as patch:
+        _die_at(patch, step, call, after)
+        with pytest.raises(Killed):
+            ingest(project, small, source)
+
+    current = read_current(project)
+    assert len(current.frame) in (ROWS, ROWS + 24)
+    if len(current.frame) == ROWS + 24:
+        assert first.card.sha256 in recorded  # before it went
+    done = ingest(project, small, source)
+    assert len(read_current(project).frame) == ROWS + 24
+    assert {p.name for p in project.data.iterdir()} == {CARD_FILE, done.card.file}
+    assert (project.root / "data.dvc").read_text() == repr(snapshot(project.data))
+
+
+def test_a_kill_in_the_middle_of_a_copy(project, small, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """Half a file under a temporary name is swept away, and never read."""
+    ingest(project, small, str(write(good_frame(), tmp_path / "my.csv")))
+    left = project.data / ".my-123.csv.abc.part"
+    left.write_text("half")
+    stray = project.data / "my-000000000000.csv"
+    stray.write_text("a table that no card names")
+    assert len(read_current(project).frame) == ROWS
+    ingest(project, small, str(tmp_path / "my.csv"))
+    assert not left.exists()
+    assert not stray.exists()
+
+
+def test_an_unrecorded_version_is_recorded_before_it_goes(  # type: ignore[no-untyped-def]
+    project, small, tmp_path, monkeypatch
+) -> None:
+    """After a kill before `dvc add`, other data must not wipe out what was never recorded."""
+    ingest(project, small, str(write(good_frame(), tmp_path / "my.csv")))
+    source = str(write(good_frame(ROWS + 24), tmp_path / "my.csv"))
+    with monkeypatch.context() as patch:
+        _die_at(patch, "add_data", 2, after=False)
+        with pytest.raises(Killed):
+            ingest(project, small, source)
+    seen = []
+    monkeypatch.setattr(versions, "add_data", lambda p: seen.append(read_card(p).sha256))
+    lost = read_card(project).sha256
+    ingest(project, small, str(write(good_frame(ROWS + 48), tmp_path / "my.csv")))
+    assert seen[0] == lost
+
+
+def test_a_dead_remote_is_a_warning(project, small, frame, tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    """The data are safe here; the night goes on, and the command for later is named."""
+
+    def fail(_: Project) -> None:
+        raise S2TXError("no route to host")
+
+    monkeypatch.setattr(versions, "push", fail)
+    done = ingest(project, small, str(write(frame, tmp_path / "my.csv")))
+    assert done.changed
+    (finding,) = done.findings
+    assert finding.check == "push"
+    assert "dvc push data.dvc" in finding.cure
+
+
+def test_one_writer_at_a_time(project, small, frame, tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    """Two ingests at once would sweep away each other's files."""
+    from filelock import FileLock
+
+    monkeypatch.setattr(ingest_module, "LOCK_PATIENCE", 0.1)
+    source = str(write(frame, tmp_path / "my.csv"))
+    project.cache.mkdir()
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with FileLock(project.cache / "ingest.lock"):
+            held.set()
+            done.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(10)
+    try:
+        with pytest.raises(S2TXError, match=r"another ingest has held .*ingest\.lock"):
+            ingest(project, small, source)
+    finally:
+        done.set()
+        thread.join()
+    assert ingest(project, small, source).changed
+
+
+def test_no_repository_is_said_first(small, frame, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """Data that cannot be versioned are not taken."""
+    with pytest.raises(InputError, match=r"is no DVC repository.*dvc init"):
+        ingest(Project(tmp_path), small, str(write(frame, tmp_path / "my.csv")))
+
+
+def test_the_demo_comes_from_its_generator(project: Project, params: Params) -> None:
+    """`s2tx ingest substation-demo` needs no file and no network, and says it is synthetic."""
+    done = ingest(project, params, "Substation-Demo")
+    assert done.card.synthetic
+    assert done.rows == demo.ROWS
+    assert done.card.source == "s2tx.data.demo"
+
+
+@pytest.fixture
+def known(frame, tmp_path, monkeypatch) -> Entry:  # type: ignore[no-untyped-def]
+    """A catalog entry whose file is small and at hand."""
+    from s2tx.data import catalog
+
+    path = write(frame, tmp_path / "small.csv")
+    entry = Entry(
+        "Small",
+        ("http://127.0.0.1:9/small.csv",),
+        fingerprint.of_file(path),
+        "small.csv",
+        ROWS,
+        3,
+        "1h",
+        "ratio",
+        "positional",
+        "none",
+        "for tests",
+    )
+    monkeypatch.setattr(catalog, "ENTRIES", (entry,))
+    return entry
+
+
+def test_from_a_file_instead_of_the_network(project, small, known, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """Behind a firewall, a copy with the right hash is as good as a download."""
+    done = ingest(project, small, "small", file=tmp_path / "small.csv")
+    assert (done.card.name, done.card.irregular) == ("Small", "positional")
+    assert done.card.source == known.addresses[0]
+    (tmp_path / "small.csv").write_text("altered")
+    with pytest.raises(InputError, match=rf"the published Small has {known.sha256}"):
+        ingest(project, small, "small", file=tmp_path / "small.csv")
+
+
+@pytest.mark.usefixtures("known")
+def test_a_known_file_keeps_its_declaration(project, small, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """The published file, brought by path, is split as the field splits it."""
+    (tmp_path / "small.csv").rename(tmp_path / "renamed.csv")
+    done = ingest(project, small, str(tmp_path / "renamed.csv"))
+    assert (done.card.name, done.card.irregular) == ("Small", "positional")
+
+
+def test_from_an_address(project, small, frame, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """A nightly address gives today's rows, under the name at its end."""
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+    (tmp_path / "www").mkdir()
+    write(frame, tmp_path / "www" / "plant.csv")
+
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, *args: object) -> None:
+            super().__init__(*args, directory=str(tmp_path / "www"))  # type: ignore[arg-type]
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/plant.csv"
+        assert ingest(project, small, address).card.name == "plant"
+        write(good_frame(ROWS + 5), tmp_path / "www" / "plant.csv")
+        assert ingest(project, small, address).rows == ROWS + 5
+        server.shutdown()
+
+
+@pytest.mark.slow
+def test_real_dvc_end_to_end(frame, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Any earlier version comes back with git and DVC alone, and a refusal changes nothing."""
+    root = tmp_path / "a real project"
+    root.mkdir()
+    scripts = str(Path(sys.executable).parent)
+    environment = {**os.environ, "PATH": scripts + os.pathsep + os.environ["PATH"]}
+
+    def run(*words: str, cwd: Path = root) -> str:
+        done = subprocess.run(
+            words, cwd=cwd, env=environment, check=True, capture_output=True, text=True
+        )
+        return done.stdout
+
+    dvc = (sys.executable, "-m", "dvc")
+    run("git", "init", "-q")
+    run("git", "config", "user.email", "test@example.org")
+    run("git", "config", "user.name", "Test")
+    run(*dvc, "init", "-q")
+    run(*dvc, "config", "core.analytics", "false")
+    run(*dvc, "remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
+    import dataclasses
+
+    params = load_params(ROOT / "params.yaml")
+    window = dataclasses.replace(params.window, look_back=48, short_look_back=24, horizon=12)
+    params = dataclasses.replace(params, window=window)
+    project = Project(root)
+
+    first = ingest(project, params, str(write(frame, tmp_path / "my.csv")))
+    assert first.findings == ()
+    run("git", "add", "data.dvc", ".gitignore", ".dvc", ".dvcignore")
+    run("git", "commit", "-qm", "one")
+    second = ingest(project, params, str(write(good_frame(ROWS + 24), tmp_path / "my.csv")))
+    assert second.changed
+    run("git", "commit", "-qam", "two")
+
+    before = snapshot(project.data), (root / "data.dvc").read_bytes()
+    with pytest.raises(InputError):
+        ingest(project, params, str(write(frame.assign(load=1.0), tmp_path / "my.csv")))
+    assert (snapshot(project.data), (root / "data.dvc").read_bytes()) == before
+    assert run(*dvc, "status", "data.dvc").startswith("Data and pipelines are up to date")
+
+    clone = tmp_path / "a clone"
+    run("git", "clone", "-q", str(root), str(clone), cwd=tmp_path)
+    versions.pull(Project(clone))
+    assert snapshot(clone / "data") == snapshot(project.data)
+    run("git", "checkout", "-q", "HEAD~1", cwd=clone)
+    versions.pull(Project(clone))
+    assert read_card(Project(clone)) == first.card
+    assert json.loads((clone / "data" / CARD_FILE).read_text())["file"] == first.card.file
+
+    run(*dvc, "remote", "modify", "store", "url", "/proc/nowhere")
+    third = ingest(project, params, str(write(good_frame(ROWS + 48), tmp_path / "my.csv")))
+    assert third.changed
+    assert [finding.check for finding in third.findings] == ["push"]
