@@ -1,0 +1,1 @@
+"""Measurements as commands: each prints and writes ``results/*.json`` with its receipt."""

@@ -1,0 +1,75 @@
+"""A fresh clone of this project to measure in, so that a benchmark never touches the user's own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from s2tx import fingerprint
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "results"
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A clone of the last commit, in a temporary folder, run with its own code."""
+
+    root: Path
+
+    @classmethod
+    @contextlib.contextmanager
+    def fresh(cls) -> Iterator[Clone]:
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder) / "a clone"
+            subprocess.run(["git", "clone", "--quiet", str(ROOT), str(root)], check=True)
+            yield cls(root)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        paths = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+        return {**os.environ, "PATH": os.pathsep.join(paths), "PYTHONPATH": str(self.root)}
+
+    def set(self, settings: dict[str, Any]) -> None:
+        """Change ``params.yaml``; keys are dotted."""
+        path = self.root / "params.yaml"
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for key, value in settings.items():
+            *sections, last = key.split(".")
+            node = tree
+            for section in sections:
+                node = node[section]
+            if last not in node:
+                raise KeyError(key)
+            node[last] = value
+        path.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
+
+    def run(self, *command: str) -> float:
+        """Run a command to its end; returns the seconds it took."""
+        began = time.perf_counter()
+        subprocess.run(command, cwd=self.root, env=self.environment, check=True)
+        return time.perf_counter() - began
+
+    def read(self, path: str) -> Any:
+        """A JSON file of the clone."""
+        return json.loads((self.root / path).read_text(encoding="utf-8"))
+
+
+def write_results(name: str, result: dict[str, Any]) -> None:
+    """Write ``results/NAME.json`` with the commit and the machine that made it."""
+    receipt = {"code": fingerprint.git_commit(ROOT), "machine": fingerprint.machine()}
+    RESULTS.mkdir(exist_ok=True)
+    text = json.dumps({**result, "receipt": receipt}, indent=2, ensure_ascii=False) + "\n"
+    (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
+    print(f"wrote results/{name}.json")
