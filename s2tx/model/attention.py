@@ -59,7 +59,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Pre-norm residual GELU network, width to ``hidden`` to width."""
+    """Pre-norm residual GELU network, width to ``hidden`` to width; dropout on its output."""
 
     def __init__(self, width: int, hidden: int, dropout: float) -> None:
         super().__init__()
@@ -67,7 +67,6 @@ class FeedForward(nn.Module):
             nn.LayerNorm(width),
             nn.Linear(width, hidden),
             nn.GELU(),
-            nn.Dropout(dropout),
             nn.Linear(hidden, width),
             nn.Dropout(dropout),
         )

@@ -1,0 +1,66 @@
+"""The README's results, made from ``results/*.json`` and never typed.
+
+``python -m benchmarks.tables`` rewrites the part between the two markers.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks.project import RESULTS, ROOT
+from s2tx.paths import write_text
+
+BEGIN = "<!-- results:begin (python -m benchmarks.tables) -->"
+END = "<!-- results:end -->"
+README = ROOT / "README.md"
+
+
+def render() -> str:
+    """What stands between the markers."""
+    runs = json.loads((RESULTS / "pipeline.json").read_text(encoding="utf-8"))["runs"]
+    return "\n".join(_lines(runs))
+
+
+def insert(page: str, text: str) -> str:
+    """``page`` with ``text`` between the markers."""
+    head, rest = page.split(BEGIN)
+    return f"{head}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}"
+
+
+def _lines(runs: dict[str, Any]) -> Iterator[str]:
+    yield (
+        "Real data through the whole pipeline, every test window scored, MSE / MAE standardised by "
+        "the train rows; made by `python -m benchmarks.pipeline`, with receipts in "
+        "[results/pipeline.json](results/pipeline.json)."
+    )
+    yield ""
+    yield "| data set | look-back → horizon | windows | S2TX | DLinear | seasonal naive | repeat last |"
+    yield "|---|---|---|---|---|---|---|"
+    for name, run in runs.items():
+        if "not_run" in run:
+            yield f"| {name} | not run: {run['not_run']} | | | | | |"
+            continue
+        window, test = run["receipt"]["window"], run["metrics"]["test"]
+        scores = (
+            f"{test[model]['mse']:.3f} / {test[model]['mae']:.3f}"
+            for model in ("s2tx", "dlinear", "seasonal_naive", "repeat_last")
+        )
+        span = f"{window['look_back']} → {window['horizon']}"
+        yield f"| {name} | {span} | {run['metrics']['windows']} | {' | '.join(scores)} |"
+    short = [name for name, run in runs.items() if "train.stride" in run.get("settings", {})]
+    if short:
+        yield ""
+        yield f"Trained only briefly, to see them through: {', '.join(short)}."
+
+
+def main() -> int:
+    """The command line; returns the exit code."""
+    write_text(README, insert(README.read_text(encoding="utf-8"), render()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
