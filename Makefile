@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml constraints.txt
 setup: $(STAMP)  ## Make .venv from constraints.txt
 
 run: $(STAMP)  ## Data -> validated -> trained -> scored -> registered -> forecast
-	$(BIN)/python -m flows.first_run
+	$(BIN)/python -m flows.nightly --pull
 
 test: $(STAMP)  ## All tests, the slow ones last
 	$(BIN)/python -m pytest
