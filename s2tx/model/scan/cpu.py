@@ -136,7 +136,9 @@ def selective_scan(
 ) -> Tensor:
     """See ``s2tx.model.scan.reference.selective_scan``: same arguments, same meaning.
 
-    Arrays of any strides are read in place. Half-precision inputs are computed in float32.
+    Arrays of any strides are read in place. Half-precision inputs are computed in float32. The
+    first call on a machine compiles for some seconds. A process forked after a call may make none
+    of its own: start worker processes with spawn.
 
     Raises:
         TypeError: an input is in a type wider than float32, or no floating point.

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from s2tx.model.scan import cpu_kernels
+from s2tx.model.scan import cpu, cpu_kernels
 from s2tx.model.scan.cpu import selective_scan
 from s2tx.model.scan.reference import selective_scan as reference
 from tests.model.scan.cases import NAMES, TOLERANCE, Inputs, assert_near, inputs, run
 
 LENGTHS, WIDTHS, STATES = (1, 2, 7, 31, 64, 97, 287), (1, 3, 16, 32), (1, 4, 16)
+MANY = 2 * cpu_kernels.GROUPS + 7  # so that a group has several sequences
 OPTIONAL = ("D", "z", "delta_bias")
 
 
@@ -54,7 +55,7 @@ def test_every_mix_of_options_gives_the_reference_s(
 
 def test_more_sequences_than_groups_give_the_reference_s() -> None:
     """Partial sums over uneven groups of sequences must count every sequence once."""
-    assert_parity(inputs(cpu_kernels.GROUPS + 7, 5, 9, 3), softplus=True)
+    assert_parity(inputs(MANY, 5, 9, 3), softplus=True)
 
 
 def test_extreme_step_sizes_give_the_reference_s() -> None:
@@ -125,7 +126,8 @@ def test_the_same_inputs_give_the_same_bits_on_any_number_of_threads(threads: in
 
 def test_each_sequence_is_scanned_alone() -> None:
     """A state carried from one sequence to the next would leak between windows."""
-    given, order = inputs(6, 16, 50, 4), torch.tensor([3, 0, 5, 1, 4, 2])
+    given = inputs(MANY, 16, 50, 4)
+    order = torch.randperm(MANY, generator=torch.Generator().manual_seed(1))
     mixed = {k: v[order] if v.dim() == 3 else v for k, v in given.items()}
     y = selective_scan(**given, softplus=True)
     assert torch.equal(selective_scan(**mixed, softplus=True), y[order])
@@ -134,14 +136,15 @@ def test_each_sequence_is_scanned_alone() -> None:
 def test_a_nan_reaches_its_own_sequence_and_no_other() -> None:
     """Fast arithmetic may neither swallow a NaN nor spread it."""
     for name in ("u", "delta", "B", "C", "z"):
-        given = inputs(3, 16, 40, 4)
+        given = inputs(MANY, 3, 40, 4)
         given[name] = given[name].clone()
-        given[name][1, 0, 20] = torch.nan
-        y = selective_scan(**given, softplus=True)
-        assert y[1].isnan().any(), name
-        assert not y[1, :, :20].isnan().any(), name
-        assert not y[0].isnan().any(), name
-        assert not y[2].isnan().any(), name
+        given[name][::2, 0, 20] = torch.nan
+        y, grads = run(selective_scan, given, softplus=True)
+        assert y[::2].isnan().any(dim=(1, 2)).all(), name
+        assert not y[::2, :, :20].isnan().any(), name
+        assert not y[1::2].isnan().any(), name
+        for other in ("u", "delta", "B", "C", "z"):
+            assert not grads[other][1::2].isnan().any(), f"d{other} for {name}"
 
 
 def test_later_steps_do_not_reach_earlier_ones() -> None:
@@ -191,6 +194,16 @@ def test_without_gradients_the_output_is_the_same_and_nothing_is_kept(mode: Any)
         alone = selective_scan(**leaves, softplus=True)
     assert torch.equal(alone, y)
     assert alone.grad_fn is None
+
+
+def test_only_training_stores_states(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forecasting over a long table must not pay for a backward pass that never comes."""
+    stored: list[int] = []
+    monkeypatch.setattr(cpu, "_launch", lambda *arguments: stored.append(arguments[-1].numel()))
+    given = inputs(2, 16, 70, 4)
+    selective_scan(**given)
+    selective_scan(**{**given, "u": given["u"].detach().requires_grad_()})
+    assert stored == [0, 2 * 16 * 3 * 4]
 
 
 def test_states_are_stored_once_a_chunk() -> None:
@@ -262,6 +275,14 @@ def test_threads_may_call_at_once() -> None:
         thread.join()
     assert len(results) == 20
     assert all(torch.equal(result, expected) for result in results)
+
+
+def test_launches_take_turns() -> None:
+    """The threading layer of this machine may forgive what another's does not."""
+    held: list[bool] = []
+    cpu._launch(lambda: held.append(cpu._LAUNCH.locked()))
+    assert held == [True]
+    assert not cpu._LAUNCH.locked()
 
 
 def test_the_thread_count_of_numba_is_left_as_it_was() -> None:
