@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pandas as pd
 import pytest
 
 from s2tx import fingerprint
-from s2tx.data import versions
+from s2tx.data import expectations, versions
+from s2tx.data.ingest import ingest
 from s2tx.params import Params, WindowParams
 from s2tx.paths import Project
 
@@ -46,18 +48,44 @@ def small(params: Params) -> Params:
     return dataclasses.replace(params, window=window)
 
 
+def _record(project: Project) -> None:
+    (project.root / "data.dvc").write_text(repr(snapshot(project.data)))
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """An empty project; DVC is a stand-in that records the hash of what stands in ``data/``."""
     place = Project(tmp_path / "a project")
     (place.root / ".dvc").mkdir(parents=True)
 
-    def add(project: Project) -> None:
-        (project.root / "data.dvc").write_text(repr(snapshot(project.data)))
-
-    monkeypatch.setattr(versions, "add_data", add)
+    monkeypatch.setattr(versions, "add_data", _record)
     monkeypatch.setattr(versions, "push", lambda _: None)
     return place
+
+
+@pytest.fixture
+def unjudged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Great Expectations out of the way: for tests of what happens around a validation."""
+    monkeypatch.setattr(expectations, "judge", lambda *_: [])
+
+
+@pytest.fixture(scope="session")
+def _served(tmp_path_factory: pytest.TempPathFactory, small: Params) -> Path:
+    """A project with the good table in service as ``my``, made once."""
+    place = tmp_path_factory.mktemp("served")
+    (place / "project" / ".dvc").mkdir(parents=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(versions, "add_data", _record)
+        patch.setattr(versions, "push", lambda _: None)
+        ingest(Project(place / "project"), small, str(write(good_frame(), place / "my.csv")))
+    return place / "project"
+
+
+@pytest.fixture
+def served(_served: Path, project: Project) -> Project:
+    """The small project, with the good table in service under the name ``my``."""
+    shutil.copytree(_served, project.root, dirs_exist_ok=True)
+    return project
 
 
 def snapshot(folder: Path) -> dict[str, str]:

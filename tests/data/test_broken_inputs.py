@@ -381,28 +381,27 @@ def _with(column: pd.Series, row: int, value: object) -> pd.Series:
     ("make", "message", "options"), REFUSED, ids=[r[0].__name__ for r in REFUSED]
 )
 def test_refused_and_nothing_changed(  # type: ignore[no-untyped-def]
-    make, message, options, project: Project, small: Params, frame, tmp_path: Path
+    make, message, options, served: Project, small: Params, frame, tmp_path: Path
 ) -> None:
     """Each names file and place, ends as the user's input, and leaves the version in service."""
-    ingest(project, small, str(write(frame, tmp_path / "my.csv")))
-    before = snapshot(project.data), (project.root / "data.dvc").read_bytes()
+    before = snapshot(served.data), (served.root / "data.dvc").read_bytes()
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     source = make(inbox, frame)
 
     with pytest.raises(InputError, match="(?s)" + message) as refusal:
-        ingest(project, small, str(source), **options)
+        ingest(served, small, str(source), **options)
 
     assert refusal.value.exit_code == 2
-    assert (snapshot(project.data), (project.root / "data.dvc").read_bytes()) == before
+    assert (snapshot(served.data), (served.root / "data.dvc").read_bytes()) == before
     if source.is_file():
-        (cell,) = project.quarantine.iterdir()
+        (cell,) = served.quarantine.iterdir()
         report = json.loads((cell / "report.json").read_text())
         assert report["fit"] is False
         assert any(finding["severity"] == "error" for finding in report["findings"])
         assert len(list(cell.iterdir())) == 2  # the file, and why
     else:
-        assert not project.quarantine.exists()
+        assert not served.quarantine.exists()
 
 
 def test_there_are_enough() -> None:

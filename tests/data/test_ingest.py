@@ -41,6 +41,7 @@ def test_data_hold_the_file_byte_for_byte_and_its_card(project, small, frame, tm
     assert str(tmp_path) not in (project.data / CARD_FILE).read_text()
 
 
+@pytest.mark.usefixtures("unjudged")
 def test_twice_the_same_changes_nothing(project, small, frame, tmp_path) -> None:  # type: ignore[no-untyped-def]
     """A nightly run without new rows must not make a new version."""
     source = str(write(frame, tmp_path / "my.csv"))
@@ -75,6 +76,7 @@ def test_append_adds_what_is_new(project, small, tmp_path) -> None:  # type: ign
     assert (again.changed, again.new_rows, again.rows) == (False, 0, ROWS + 24)
 
 
+@pytest.mark.usefixtures("unjudged")
 def test_append_of_one_row(project, small, tmp_path) -> None:  # type: ignore[no-untyped-def]
     """Every hour one row: too few to find a step, and the card knows it."""
     ingest(project, small, str(write(good_frame(), tmp_path / "my.csv")))
@@ -82,6 +84,7 @@ def test_append_of_one_row(project, small, tmp_path) -> None:  # type: ignore[no
     assert ingest(project, small, str(write(row, tmp_path / "now.csv")), append=True).new_rows == 1
 
 
+@pytest.mark.usefixtures("unjudged")
 def test_append_in_two_orders_is_one_table(project, small, tmp_path) -> None:  # type: ignore[no-untyped-def]
     """The merged file has one canonical form, so the same rows have the same hash."""
     longer = good_frame(ROWS + 20)
@@ -121,6 +124,7 @@ def _die_at(monkeypatch: pytest.MonkeyPatch, step: str, call: int, after: bool) 
     monkeypatch.setattr(module, step, dying)
 
 
+@pytest.mark.usefixtures("unjudged")
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize(
     ("step", "call"),
@@ -137,12 +141,11 @@ def _die_at(monkeypatch: pytest.MonkeyPatch, step: str, call: int, after: bool) 
     ],
 )
 def test_a_kill_anywhere_leaves_one_whole_version(  # type: ignore[no-untyped-def]
-    step, call, after, project: Project, small: Params, tmp_path, monkeypatch
+    step, call, after, served: Project, small: Params, tmp_path, monkeypatch
 ) -> None:
     """The old version or the new one, readable, at every moment; the next ingest completes it."""
-    old, new = good_frame(), good_frame(ROWS + 24)
-    first = ingest(project, small, str(write(old, tmp_path / "my.csv")))
-    source = str(write(new, tmp_path / "my.csv"))
+    project, old = served, read_card(served)
+    source = str(write(good_frame(ROWS + 24), tmp_path / "my.csv"))
     recorded: list[str] = []
     record = versions.add_data
 
@@ -159,7 +162,7 @@ def test_a_kill_anywhere_leaves_one_whole_version(  # type: ignore[no-untyped-de
     current = read_current(project)
     assert len(current.frame) in (ROWS, ROWS + 24)
     if len(current.frame) == ROWS + 24:
-        assert first.card.sha256 in recorded  # before it went
+        assert old.sha256 in recorded  # before it went
     done = ingest(project, small, source)
     assert len(read_current(project).frame) == ROWS + 24
     assert {p.name for p in project.data.iterdir()} == {CARD_FILE, done.card.file}
@@ -179,6 +182,7 @@ def test_a_kill_in_the_middle_of_a_copy(project, small, tmp_path) -> None:  # ty
     assert not stray.exists()
 
 
+@pytest.mark.usefixtures("unjudged")
 def test_an_unrecorded_version_is_recorded_before_it_goes(  # type: ignore[no-untyped-def]
     project, small, tmp_path, monkeypatch
 ) -> None:
@@ -210,6 +214,7 @@ def test_a_dead_remote_is_a_warning(project, small, frame, tmp_path, monkeypatch
     assert "dvc push data.dvc" in finding.cure
 
 
+@pytest.mark.usefixtures("unjudged")
 def test_one_writer_at_a_time(project, small, frame, tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     """Two ingests at once would sweep away each other's files."""
     from filelock import FileLock
@@ -291,6 +296,7 @@ def test_a_known_file_keeps_its_declaration(project, small, tmp_path) -> None:  
     assert (done.card.name, done.card.irregular) == ("Small", "positional")
 
 
+@pytest.mark.usefixtures("unjudged")
 def test_from_an_address(project, small, frame, tmp_path) -> None:  # type: ignore[no-untyped-def]
     """A nightly address gives today's rows, under the name at its end."""
     from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
