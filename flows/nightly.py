@@ -1,8 +1,9 @@
 """The night, from new rows to tomorrow's forecast.
 
 ``python -m flows.nightly`` runs it once, with no server; ``--serve`` stays and runs it on a
-schedule, with no worker (and starts a Prefect server if there is none). Exit codes: 0 done (or another night is at work), 1 failed, 2 the input
-or a setting is at fault; where it is not 0, nothing was promoted.
+schedule, with no worker (and starts a Prefect server if there is none). Exit codes: 0 done (or
+another night is at work), 1 failed, 2 the input or a setting is at fault; where it is not 0,
+nothing was promoted.
 """
 
 from __future__ import annotations
@@ -59,9 +60,8 @@ def _night(project: Project, pull: bool) -> Night:
     registered = stages.register(project, params)
     decision = stages.promote(project, params)
     forecast = stages.forecast(project, params)
-    night = Night(project.root, registered, decision, forecast)
-    get_run_logger().info(str(night))
-    return night
+    get_run_logger().info("%s; forecast: %s", decision.reason, forecast.path)
+    return Night(project.root, registered, decision, forecast)
 
 
 def _serve(cron: str, pull: bool) -> int:

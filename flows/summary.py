@@ -46,7 +46,7 @@ class Night:
             f"in service  version {ahead.version}",
             f"forecast  {ahead.path}",
             f"          {ahead.rows} rows, {ahead.first} to {ahead.last}",
-            *(f"          {share:.0%} of {name} was missing" for name, share in gone.items()),
+            *(f"          {share:.1%} of {name} was missing" for name, share in gone.items()),
             f"report    {project.report}",
             f"MLflow    {_mlflow(self.root)}",
             "Prefect   prefect server start, then open http://127.0.0.1:4200",

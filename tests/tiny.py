@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 from s2tx import zoo
+from s2tx.baselines.linear import DLinear
 from s2tx.data.scaling import Scaler
 from s2tx.data.table import Card, Table
 from s2tx.params import Params, RuntimeParams
@@ -53,22 +55,20 @@ def tiny_table(rows: int = 600, zone: str | None = None, seed: int = 0) -> Table
     return Table(card, times, values)
 
 
-def tiny_bundle(table: Table, params: Params, noise: float | None = None) -> Bundle:
-    """An untrained S2TX; or, given ``noise``, a DLinear as it starts, off by that much.
+def tiny_bundle(table: Table, params: Params, shift: float | None = None) -> Bundle:
+    """An untrained S2TX; or, given ``shift``, the mean of the window plus so many deviations.
 
-    DLinear starts as the mean of the window. The more noise, the worse it forecasts: champions and
-    challengers of known order.
+    The larger the shift, the worse the forecast: champions and challengers of known order.
     """
     torch.manual_seed(1)
     device = torch.device("cpu")
-    spec = params.model if noise is None else params.baseline
+    spec = params.model if shift is None else params.baseline
     network = zoo.build(spec, params.window, len(table.card.variates), CPU, device)
-    if noise:
-        with torch.no_grad():
-            for weight in network.parameters():
-                weight += noise * torch.randn_like(weight)
+    if isinstance(network, DLinear) and shift is not None:
+        nn.init.constant_(network.trend.bias, shift)
+        nn.init.zeros_(network.remainder.bias)
     scaler = Scaler.fit(table.values[:420])
-    mark = f"trained-with-noise-{noise}"
+    mark = f"shifted-by-{shift}"
     return Bundle(network.eval(), params.window, scaler, device, spec, table.card, mark)
 
 
@@ -88,14 +88,14 @@ def put_on_disk(project: Project, bundle: Bundle, mse: float = 0.5) -> None:
     write_text(project.report, "<p>report</p>")
 
 
-def tiny_project(root: Path, params: Params, noise: float | None = None) -> Project:
+def tiny_project(root: Path, params: Params, shift: float | None = None) -> Project:
     """A project with a table and a model; by default a tiny S2TX."""
     project = Project(root)
     root.mkdir(parents=True, exist_ok=True)
     shutil.copy(ROOT / "params.yaml", project.params)
     table = tiny_table()
     table.write(project.table)
-    put_on_disk(project, tiny_bundle(table, params, noise=noise))
+    put_on_disk(project, tiny_bundle(table, params, shift=shift))
     return project
 
 

@@ -14,6 +14,10 @@ import pandas as pd
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from s2tx.forecasting.forecaster import Forecaster
+from s2tx.params import RuntimeParams
+
+# One forecast at a time needs no compiled scan, which would be compiled anew at every start.
+_RUNTIME = RuntimeParams(device="cpu", precision="32-true", scan="reference", threads=None)
 
 
 class Served(PythonModel):  # type: ignore[misc]
@@ -21,7 +25,7 @@ class Served(PythonModel):  # type: ignore[misc]
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the bundle that was packaged beside this file."""
-        self.forecaster = Forecaster.load(Path(context.artifacts["bundle"]))
+        self.forecaster = Forecaster.load(Path(context.artifacts["bundle"]), _RUNTIME)
 
     def predict(
         self,

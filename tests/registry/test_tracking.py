@@ -72,7 +72,7 @@ def test_scores_of_an_older_model_are_not_sent(project: Project, tiny: Params) -
     """After train and before evaluate, metrics.json still belongs to the model before."""
     metrics = project.metrics.read_text()
     receipt = project.receipt.read_text()
-    put_on_disk(project, tiny_bundle(tiny_table(), tiny, noise=0.1))
+    put_on_disk(project, tiny_bundle(tiny_table(), tiny, shift=0.1))
     write_text(project.metrics, metrics)
     write_text(project.receipt, receipt)
     run_id = tracking.sync(project, tiny)

@@ -1,0 +1,190 @@
+"""Frames in, frames out: the right times, refusals that name the cell, the same bytes twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from s2tx.errors import InputError, S2TXError
+from s2tx.forecasting import SERVE
+from s2tx.forecasting.forecaster import Forecaster, forecast
+from s2tx.params import Params
+from s2tx.paths import Project
+from s2tx.registry.package import register
+from s2tx.registry.promote import promote
+from tests.tiny import CPU, put_on_disk, tiny_bundle, tiny_table
+
+
+@pytest.fixture(scope="module")
+def forecaster(tiny: Params) -> Forecaster:
+    return Forecaster(tiny_bundle(tiny_table(), tiny))
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    return tiny_table().frame()
+
+
+@pytest.fixture
+def in_service(project: Project, tiny: Params) -> Project:
+    register(project, tiny, SERVE)
+    assert promote(project, tiny).promoted
+    return project
+
+
+@pytest.mark.parametrize("zone", [None, "UTC"])
+def test_time_goes_on_where_it_stopped(forecaster: Forecaster, zone: str | None) -> None:
+    """A forecast for the wrong hours is worse than none; the zone must survive too."""
+    frame = tiny_table(zone=zone).frame()
+    ahead = forecaster.predict(frame)
+    assert list(ahead.columns) == ["when", "load", "oil (C)"]
+    steps = ahead["when"].diff().iloc[1:]
+    assert ahead["when"].iloc[0] == frame["when"].iloc[-1] + pd.Timedelta("1h")
+    assert (steps == pd.Timedelta("1h")).all()
+    assert len(ahead) == 6
+    assert ahead["when"].dtype == frame["when"].dtype
+    assert ahead[["load", "oil (C)"]].dtypes.eq(np.float64).all()
+
+
+def test_it_is_the_bundle_s_own_forecast(forecaster: Forecaster, frame: pd.DataFrame) -> None:
+    """Columns mixed up on the way would still look like a forecast."""
+    values = forecaster.bundle.forecast(tiny_table().values)
+    mixed = frame[["oil (C)", "load", "when"]].assign(note="not read")
+    for given in (frame, mixed, frame.tail(48), frame.tail(48).reset_index(drop=True)):
+        ahead = forecaster.predict(given)
+        assert (ahead[["load", "oil (C)"]].to_numpy() == values).all()
+
+
+def test_text_and_integers_from_csv_or_json_are_read(
+    forecaster: Forecaster, frame: pd.DataFrame
+) -> None:
+    """What arrives over HTTP or from a file has strings for timestamps, and whole numbers."""
+    whole = frame.assign(load=frame["load"].fillna(10).round().astype(int))
+    text = whole.astype({"when": str, "oil (C)": str})
+    pd.testing.assert_frame_equal(forecaster.predict(text), forecaster.predict(whole))
+
+
+def test_the_past_before_the_look_back_changes_nothing(
+    forecaster: Forecaster, frame: pd.DataFrame
+) -> None:
+    """Old dirt must not stop tonight's forecast, nor colour it."""
+    old = frame.copy()
+    old.loc[: len(old) - 49, ["load", "oil (C)"]] = 1e9
+    old.loc[0, "when"] = pd.NaT
+    pd.testing.assert_frame_equal(forecaster.predict(old), forecaster.predict(frame))
+
+
+def _drop(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.drop(columns="oil (C)")
+
+
+def _cell(column: str, value: object) -> object:
+    def change(frame: pd.DataFrame) -> pd.DataFrame:
+        changed = frame.astype({column: object})
+        changed.loc[590, column] = value
+        return changed
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_drop, r"'oil \(C\)' is missing"),
+        (lambda f: f.drop(columns="when"), "'when' is missing"),
+        (lambda f: pd.concat([f, f[["load"]]], axis=1), "'load' is there more than once"),
+        (lambda f: f.tail(47), "48 rows, and there are 47"),
+        (lambda f: f.head(0), "there are 0"),
+        (_cell("load", "twelve"), "'load', row 591: 'twelve'"),
+        (_cell("oil (C)", float("inf")), r"'oil \(C\)', row 591: inf"),
+        (_cell("when", "soon"), "'when', row 591: 'soon'"),
+        (_cell("when", pd.NaT), "'when', row 591"),
+        (lambda f: f.drop(index=580), r"row 581 is 0 days 02:00:00 after .* 1h"),
+        (lambda f: f.iloc[::-1], "after the row before it"),
+        (lambda f: pd.concat([f, f.tail(1)]), "0 days 00:00:00 after"),
+        (lambda f: f.assign(when=range(len(f))), "no timestamp"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused(
+    forecaster: Forecaster, frame: pd.DataFrame, damage: object, message: str
+) -> None:
+    """Each refusal names the column and the row, counted as a person counts."""
+    with pytest.raises(InputError, match=message):
+        forecaster.predict(damage(frame))  # type: ignore[operator]
+
+
+def test_a_forecast_that_is_not_finite_is_thrown_away(tiny: Params, frame: pd.DataFrame) -> None:
+    """NaN in a forecast file would be read downstream as zero, or worse."""
+    broken = Forecaster(tiny_bundle(tiny_table(), tiny, shift=float("nan")))
+    with pytest.raises(S2TXError, match="not finite"):
+        broken.predict(frame)
+
+
+def test_a_variate_that_is_wholly_missing_still_gets_a_forecast(
+    forecaster: Forecaster, frame: pd.DataFrame
+) -> None:
+    """A dead sensor must not stop the others' forecast."""
+    assert forecaster.predict(frame.assign(load=np.nan)).notna().all().all()
+
+
+def test_the_same_champion_and_data_give_the_same_bytes(in_service: Project, tiny: Params) -> None:
+    """A repeated night must not make a second, different forecast of the same hours."""
+    first = forecast(in_service, tiny)
+    content = first.path.read_bytes()
+    again = forecast(in_service, tiny)
+    assert again == first
+    assert again.path.read_bytes() == content
+    assert [path.name for path in in_service.forecasts.iterdir()] == [first.path.name]
+    assert first.path.name == "s2tx-tiny-h6-20240125T230000.csv"
+    assert (first.rows, first.version) == (6, 1)
+    assert (first.first, first.last) == ("2024-01-26 00:00:00", "2024-01-26 05:00:00")
+    assert first.missing == {"load": 1 / 48, "oil (C)": 0.0}
+
+
+def test_it_is_the_champion_that_forecasts(in_service: Project, tiny: Params) -> None:
+    """Not the newest model on disk: that one may have been refused by the gate."""
+    put_on_disk(in_service, tiny_bundle(tiny_table(), tiny, shift=5.0))
+    made = forecast(in_service, tiny)
+    here = Forecaster(tiny_bundle(tiny_table(), tiny)).predict(tiny_table().frame())
+    written = pd.read_csv(made.path, parse_dates=["when"])
+    np.testing.assert_array_equal(written["load"], here["load"])
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_other_rows_and_another_place(
+    in_service: Project, tiny: Params, tmp_path: Path, kind: str
+) -> None:
+    """`--input` and `--output` in both formats; what comes back is what was forecast."""
+    rows, ahead = tmp_path / f"rows.{kind}", tmp_path / "new" / f"ahead.{kind}"
+    frame = tiny_table(300).frame()
+    getattr(frame, f"to_{kind}")(rows, index=False)
+    made = forecast(in_service, tiny, output=ahead, input=rows)
+    assert made.path == ahead
+    read = pd.read_csv(ahead, parse_dates=["when"]) if kind == "csv" else pd.read_parquet(ahead)
+    here = Forecaster.load(in_service.model, CPU).predict(frame)
+    pd.testing.assert_frame_equal(read, here, check_dtype=False)
+
+
+def test_files_that_cannot_be_are_refused(
+    in_service: Project, tiny: Params, tmp_path: Path
+) -> None:
+    """A wrong path or kind must be said before anything is written."""
+    (tmp_path / "bad.parquet").write_text("no parquet")
+    for arguments in (
+        {"output": tmp_path / "x.xlsx"},
+        {"input": tmp_path / "x.xlsx"},
+        {"input": tmp_path / "absent.csv"},
+        {"input": tmp_path / "bad.parquet"},
+    ):
+        with pytest.raises(InputError):
+            forecast(in_service, tiny, **arguments)
+    assert not in_service.forecasts.exists()
+
+
+def test_without_a_champion_there_is_a_cure(project: Project, tiny: Params) -> None:
+    """`s2tx forecast` before the first promotion."""
+    with pytest.raises(InputError, match="s2tx promote"):
+        forecast(project, tiny)

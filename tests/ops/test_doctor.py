@@ -1,0 +1,63 @@
+"""The doctor finds what is amiss, names the cure, and never falls ill itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from s2tx.forecasting import SERVE
+from s2tx.ops import doctor
+from s2tx.params import Params
+from s2tx.paths import Project
+from s2tx.registry.package import register
+from s2tx.registry.promote import promote
+
+
+def _by_name(project: Project) -> dict[str, doctor.Check]:
+    return {check.name: check for check in doctor.examine(project)}
+
+
+def test_an_empty_folder_gets_cures_and_nothing_else(tmp_path: Path) -> None:
+    """On a machine where nothing is right, every line must still come, and no folder be made."""
+    checks = doctor.examine(Project(tmp_path))
+    sick = {check.name for check in checks if not check.ok}
+    assert {"params", "data", "DVC remote", "champion"} <= sick
+    assert all(check.cure and check.found for check in checks)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_champion_that_loads_is_healthy(
+    project: Project, tiny: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And one whose files are gone is not, though the alias still points to it."""
+    monkeypatch.setattr(doctor, "load_params", lambda _: tiny)
+    assert not _by_name(project)["champion"].ok
+    register(project, tiny, SERVE)
+    promote(project, tiny)
+    found = _by_name(project)
+    assert found["champion"].ok
+    assert "version 1 loads" in found["champion"].found
+    assert found["MLflow"].ok
+    for weights in (project.mlruns / "artifacts").rglob("artifacts/bundle/*.safetensors"):
+        weights.unlink()
+    assert not _by_name(project)["champion"].ok
+
+
+def test_an_unreachable_server_is_found(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doctor is asked exactly when something is down: it must not hang or raise."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    found = _by_name(project)
+    assert not found["MLflow"].ok
+    assert "127.0.0.1:9" in found["MLflow"].found
+
+
+def test_a_check_that_breaks_is_a_finding(tmp_path: Path) -> None:
+    """Whatever a check runs into must not hide the checks after it."""
+
+    def broken(_: Project) -> str:
+        raise ZeroDivisionError("oh")
+
+    check = doctor._check("x", broken, Project(tmp_path), "cure")
+    assert check == doctor.Check("x", False, "ZeroDivisionError: oh", "cure")

@@ -1,0 +1,273 @@
+"""The alias moves to the better model only, and every decision leaves its reason."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+
+import pytest
+
+from s2tx.errors import InputError, S2TXError
+from s2tx.forecasting import SERVE
+from s2tx.params import Params
+from s2tx.paths import Project
+from s2tx.registry import ledger
+from s2tx.registry import promote as gate
+from s2tx.registry.package import register
+from s2tx.registry.promote import load_champion, promote, rollback
+from s2tx.registry.store import connect
+from tests.tiny import CPU, put_on_disk, tiny_bundle, tiny_table
+
+NAME = "s2tx-tiny-h6"
+GOOD, WORSE, WORST = 0.0, 1.0, 2.0  # deviations off
+
+
+def _registered(project: Project, tiny: Params, shift: float) -> int:
+    put_on_disk(project, tiny_bundle(tiny_table(), tiny, shift=shift))
+    return register(project, tiny, SERVE).version
+
+
+def _champion(project: Project) -> int | None:
+    return ledger.champion(connect(project), NAME)
+
+
+def _lines(project: Project) -> list[ledger.Line]:
+    return ledger.read(ledger.path_of(project))
+
+
+def test_the_first_model_needs_a_finite_score_only(project: Project, tiny: Params) -> None:
+    """With nothing in service, anything that works is better; and the ledger says so."""
+    _registered(project, tiny, WORSE)
+    decision = promote(project, tiny, by="a test")
+    assert decision.promoted
+    assert "first champion" in decision.reason
+    assert decision.challenger_score is not None
+    assert _champion(project) == 1
+    (line,) = _lines(project)
+    assert (line["action"], line["from"], line["to"], line["by"]) == ("promote", None, 1, "a test")
+    assert line["data_sha256"] == tiny_table().card.sha256
+    assert line["challenger_score"] == decision.challenger_score
+
+
+def test_better_is_promoted_and_worse_is_not(project: Project, tiny: Params) -> None:
+    """The whole point of the gate, in both directions, with both scores on record."""
+    _registered(project, tiny, WORSE)
+    promote(project, tiny)
+    _registered(project, tiny, WORST)
+    kept = promote(project, tiny)
+    assert not kept.promoted
+    assert (kept.champion, kept.challenger) == (1, 2)
+    assert _champion(project) == 1
+    _registered(project, tiny, GOOD)
+    moved = promote(project, tiny)
+    assert moved.promoted
+    assert moved.gain is not None
+    assert moved.gain > 0
+    assert moved.confidence is not None
+    assert moved.confidence > 0.9
+    assert _champion(project) == 3
+    assert [line["action"] for line in _lines(project)] == ["promote", "keep", "promote"]
+    for line in _lines(project)[1:]:
+        assert line["champion_score"] is not None
+        assert line["reason"]
+
+
+def test_the_champion_does_not_replace_itself(project: Project, tiny: Params) -> None:
+    """A repeated night finds its own model in service."""
+    _registered(project, tiny, GOOD)
+    promote(project, tiny)
+    again = promote(project, tiny)
+    assert not again.promoted
+    assert "already" in again.reason
+
+
+def test_as_good_is_not_better(project: Project, tiny: Params) -> None:
+    """The same weights under another fingerprint tie; a tie keeps the champion."""
+    _registered(project, tiny, GOOD)
+    promote(project, tiny)
+    same = dataclasses.replace(tiny_bundle(tiny_table(), tiny, shift=GOOD), fingerprint="other")
+    put_on_disk(project, same)
+    assert register(project, tiny, SERVE).version == 2
+    decision = promote(project, tiny)
+    assert not decision.promoted
+    assert decision.gain == 0.0
+
+
+def test_the_margin_is_asked_for(project: Project, tiny: Params) -> None:
+    """A gain below promote.min_gain is not worth a change."""
+    _registered(project, tiny, WORSE)
+    promote(project, tiny)
+    _registered(project, tiny, GOOD)
+    strict = dataclasses.replace(tiny, promote=dataclasses.replace(tiny.promote, min_gain=0.99))
+    assert not promote(project, strict).promoted
+    assert _champion(project) == 1
+
+
+def test_nan_is_never_promoted(project: Project, tiny: Params) -> None:
+    """Neither as the first champion nor against one."""
+    _registered(project, tiny, GOOD)
+    bad = dataclasses.replace(
+        tiny_bundle(tiny_table(), tiny, shift=float("nan")), fingerprint="nan"
+    )
+    promote(project, tiny)
+    put_on_disk(project, bad)
+    with pytest.raises(S2TXError, match="not finite"):
+        register(project, tiny, SERVE)
+    # One that turns bad only in the gate: scored, found not finite, kept out.
+    _registered(project, tiny, WORSE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gate, "load_version", lambda *_: bad)
+        decision = promote(project, tiny)
+    assert not decision.promoted
+    assert "not finite" in decision.reason
+    assert _champion(project) == 1
+
+
+def test_other_variates_keep_the_champion(project: Project, tiny: Params) -> None:
+    """Models of other columns cannot be scored side by side; the way round is named."""
+    _registered(project, tiny, GOOD)
+    promote(project, tiny)
+    table = tiny_table()
+    card = dataclasses.replace(table.card, variates=("load", "wind"))
+    changed = dataclasses.replace(table, card=card)
+    changed.write(project.table)
+    other = dataclasses.replace(tiny_bundle(changed, tiny, shift=GOOD), fingerprint="other")
+    put_on_disk(project, other)
+    register(project, tiny, SERVE)
+    decision = promote(project, tiny)
+    assert not decision.promoted
+    assert "variates" in decision.reason
+    assert "s2tx rollback --to 2" in decision.reason
+    assert rollback(project, tiny, to=2).promoted
+    assert _champion(project) == 2
+
+
+def test_a_champion_that_is_damaged_is_kept_and_named(project: Project, tiny: Params) -> None:
+    """A changed file must be noticed by its hash, before it forecasts anything."""
+    _registered(project, tiny, WORSE)
+    promote(project, tiny)
+    for weights in (project.mlruns / "artifacts").rglob("artifacts/bundle/*.safetensors"):
+        weights.write_bytes(weights.read_bytes()[:-1] + b"\x7f")
+    _registered(project, tiny, GOOD)
+    decision = promote(project, tiny)
+    assert not decision.promoted
+    assert "sha256" in decision.reason
+    with pytest.raises(S2TXError, match="s2tx rollback"):
+        load_champion(project, NAME, CPU)
+
+
+def test_an_unreachable_registry_keeps(
+    project: Project, tiny: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No answer is no permission; the attempt is on record all the same."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    decision = promote(project, tiny)
+    assert not decision.promoted
+    assert "does not answer" in decision.reason
+    assert _lines(project)[-1]["action"] == "keep"
+
+
+def test_a_champion_that_changed_meanwhile_is_not_overrun(
+    project: Project, tiny: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other half of compare-and-set: who decided on an old champion must keep."""
+    _registered(project, tiny, WORST)
+    promote(project, tiny)
+    _registered(project, tiny, WORSE)
+    _registered(project, tiny, GOOD)
+    judge = gate._judge
+
+    def slow(*arguments: object) -> object:
+        decision = judge(*arguments)  # type: ignore[arg-type]
+        ledger.move(project, connect(project), NAME, 1, 2, {"action": "promote"})
+        return decision
+
+    monkeypatch.setattr(gate, "_judge", slow)
+    decision = promote(project, tiny)
+    assert not decision.promoted
+    assert "meanwhile" in decision.reason
+    assert _champion(project) == 2
+
+
+def test_what_is_not_there_is_the_users_fault(project: Project, tiny: Params) -> None:
+    """A wrong --version, or a model not registered yet, is exit code 2 and no decision."""
+    with pytest.raises(InputError, match="s2tx register"):
+        promote(project, tiny)
+    _registered(project, tiny, GOOD)
+    with pytest.raises(InputError, match="no version 7"):
+        promote(project, tiny, version=7)
+    with pytest.raises(InputError, match="no version 7"):
+        rollback(project, tiny, to=7)
+    shutil.rmtree(project.table.parent)
+    with pytest.raises(InputError, match="dvc repro validate"):
+        promote(project, tiny)
+    assert not _lines(project)
+
+
+def test_rollback_goes_back_one_champion_at_a_time(project: Project, tiny: Params) -> None:
+    """Twice means two back, and where there is nothing before, it says so."""
+    for shift in (WORST, WORSE, GOOD):
+        _registered(project, tiny, shift)
+        promote(project, tiny)
+    assert _champion(project) == 3
+    assert rollback(project, tiny).challenger == 2
+    assert rollback(project, tiny, by="me").challenger == 1
+    assert _champion(project) == 1
+    with pytest.raises(InputError, match="no champion"):
+        rollback(project, tiny)
+    with pytest.raises(InputError, match="already"):
+        rollback(project, tiny, to=1)
+    assert _lines(project)[-1] | {"time": ""} == {
+        **dict.fromkeys(("champion_score", "challenger_score", "gain", "confidence", "windows")),
+        "time": "",
+        "action": "rollback",
+        "name": NAME,
+        "champion": 2,
+        "challenger": 1,
+        "from": 2,
+        "to": 1,
+        "metric": "mse",
+        "reason": "rolled back from version 2 to version 1",
+        "data_sha256": tiny_table().card.sha256,
+        "by": "me",
+    }
+
+
+def test_the_next_night_does_not_undo_a_rollback(project: Project, tiny: Params) -> None:
+    """The better score would promote it again; only a person who names it may."""
+    for shift in (WORSE, GOOD):
+        _registered(project, tiny, shift)
+        promote(project, tiny)
+    rollback(project, tiny)
+    decision = promote(project, tiny)
+    assert not decision.promoted
+    assert "s2tx promote --version 2" in decision.reason
+    assert promote(project, tiny, version=2).promoted
+    assert _champion(project) == 2
+
+
+def test_a_version_that_does_not_load_is_not_rolled_back_to(project: Project, tiny: Params) -> None:
+    """A rollback is done in a hurry: it must not replace a working model by a broken one."""
+    for shift in (WORSE, GOOD):
+        _registered(project, tiny, shift)
+        promote(project, tiny)
+    run_id = connect(project).get_model_version(NAME, "1").run_id
+    for folder in (project.mlruns / "artifacts" / run_id).rglob("model-*"):
+        shutil.rmtree(folder)
+    with pytest.raises(S2TXError, match="version 1 does not load"):
+        rollback(project, tiny)
+    assert _champion(project) == 2
+
+
+def test_the_champion_is_the_model_that_was_registered(project: Project, tiny: Params) -> None:
+    """What comes back from the registry forecasts exactly as what went in."""
+    with pytest.raises(InputError, match="no champion"):
+        load_champion(project, NAME, CPU)
+    _registered(project, tiny, WORSE)
+    promote(project, tiny)
+    bundle, version = load_champion(project, NAME, CPU)
+    values = tiny_table().values
+    here = tiny_bundle(tiny_table(), tiny, shift=WORSE).forecast(values)
+    assert version == 1
+    assert (bundle.forecast(values) == here).all()
