@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -48,6 +51,7 @@ def test_it_answers_over_http(project: Project, tiny: Params) -> None:
         "MLFLOW_TRACKING_URI": address(project),
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
     }
     command = "-m mlflow models serve -m models:/s2tx-tiny-h6@champion --env-manager local"
     log = (project.root / "serve.log").open("w+")
@@ -79,7 +83,8 @@ def test_it_answers_over_http(project: Project, tiny: Params) -> None:
                 assert time.monotonic() < give_up, (project.root / "serve.log").read_text()
                 time.sleep(0.5)
     finally:
-        os.killpg(child.pid, 15)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
         child.wait(20)
         log.close()
     served = pd.DataFrame(predictions).astype({"when": "datetime64[ns]"})

@@ -1,0 +1,211 @@
+"""The night: DVC's own order, nothing promoted after a failure, one night at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from filelock import FileLock
+
+from flows import nightly as night
+from flows import stages
+from s2tx.data import ingest as arrivals
+from s2tx.data import versions
+from s2tx.errors import InputError, S2TXError
+from s2tx.params import Params
+from s2tx.paths import Project
+from s2tx.registry import ledger
+from s2tx.registry import promote as gate
+from s2tx.registry.store import connect
+
+ROOT = Path(__file__).parents[2]
+NAME = "s2tx-tiny-h6"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prefect() -> Iterator[None]:
+    """One temporary server for all of these tests, and none of the user's own settings."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def calls(project: Project, tiny: Params, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the flow asked of DVC, in order; DVC itself is not run."""
+    made: list[str] = []
+
+    def reproduce(_: Project, stage: str, on_line: object) -> None:
+        made.append(stage)
+        on_line(f"{stage} says hello")  # type: ignore[operator]
+
+    monkeypatch.setattr(versions, "stage_order", lambda _: ["zeta", "alpha", "mid"])
+    monkeypatch.setattr(versions, "reproduce", reproduce)
+    monkeypatch.setattr(versions, "pull", lambda _: made.append("pull"))
+    monkeypatch.setattr(night, "load_params", lambda _: tiny)
+    for name in ("ingest", "register", "promote", "forecast", "pull"):
+        impatient = getattr(stages, name).with_options(retries=2, retry_delay_seconds=0)
+        monkeypatch.setattr(stages, name, impatient)
+    del project
+    return made
+
+
+def test_the_night_from_top_to_bottom(
+    project: Project, calls: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A second list of stages in the flow would rot: the order is DVC's, whatever it is."""
+    with caplog.at_level(logging.INFO):
+        made = night.nightly(root=project.root)
+    assert made is not None
+    assert calls == ["zeta", "alpha", "mid"]
+    assert (made.registered.version, made.forecast.version) == (1, 1)
+    assert made.decision.promoted
+    assert made.forecast.path.exists()
+    assert "alpha says hello" in caplog.text
+    text = str(made)
+    for told in (
+        "s2tx            MSE 0.5000",
+        "repeat_last     MSE 1.0000",
+        f"{NAME} version 1, new",
+        "first champion",
+        str(made.forecast.path),
+        str(project.report),
+        "mlflow server",
+        "prefect server start",
+        "2.1% of load was missing",
+    ):
+        assert told in text
+    assert ledger.read(ledger.path_of(project))[0]["by"] == "nightly"
+    again = night.nightly(root=project.root)
+    assert again is not None
+    assert not again.registered.new
+    assert not again.decision.promoted
+    assert again.forecast == made.forecast
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(InputError("column x is text", "Mend it"), 2), (S2TXError("the disk is full."), 1)],
+)
+def test_after_a_failed_stage_nothing_is_promoted(
+    project: Project,
+    calls: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: S2TXError,
+    code: int,
+) -> None:
+    """The night stops there, with the stage's message and its exit code, and is not retried."""
+
+    def fail(_: Project, stage: str, __: object) -> None:
+        calls.append(stage)
+        if stage == "alpha":
+            raise error
+
+    monkeypatch.setattr(versions, "reproduce", fail)
+    monkeypatch.setattr(night, "ROOT", project.root)
+    monkeypatch.setattr(night, "nightly", _here(project))
+    assert night.main([]) == code
+    assert str(error) in capsys.readouterr().err
+    assert calls == ["zeta", "alpha"]
+    assert ledger.champion(connect(project), NAME) is None
+    assert not project.forecasts.exists()
+
+
+def _here(project: Project) -> object:
+    """The flow, on the test's project."""
+    flow = night.nightly
+    return lambda pull: flow(pull=pull, root=project.root)
+
+
+def test_refused_data_end_the_night_before_anything_ran(
+    project: Project, calls: list[str], tiny: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bad rows are no reason to train on yesterday's again; and trying thrice does not help."""
+    sourced = dataclasses.replace(tiny, ingest=dataclasses.replace(tiny.ingest, source="new.csv"))
+    monkeypatch.setattr(night, "load_params", lambda _: sourced)
+
+    def refuse(*_: object, **__: object) -> None:
+        calls.append("ingest")
+        raise InputError("new.csv, line 3: text", "Mend it")
+
+    monkeypatch.setattr(arrivals, "ingest", refuse)
+    with pytest.raises(InputError, match="line 3"):
+        night.nightly(root=project.root)
+    assert calls == ["ingest"]
+
+
+def test_what_fails_outside_is_tried_again(
+    project: Project, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is away for a moment must not cost the night; a stage is never retried."""
+    decide, tries = gate.promote, []
+
+    def flaky(*arguments: object, **named: object) -> object:
+        tries.append(1)
+        if len(tries) < 3:
+            raise ConnectionError("away")
+        return decide(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(gate, "promote", flaky)
+    made = night.nightly(root=project.root)
+    assert made is not None
+    assert made.decision.promoted
+    assert len(tries) == 3
+    assert stages.stage.retries == 0
+    assert calls == ["zeta", "alpha", "mid"]
+
+
+def test_one_night_at_a_time(
+    project: Project,
+    calls: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """After downtime Prefect starts every missed night at once: one works, the rest step aside."""
+    project.cache.mkdir()
+    with FileLock(project.cache / "nightly.lock"):
+        assert night.nightly(root=project.root) is None
+        monkeypatch.setattr(night, "nightly", _here(project))
+        assert night.main([]) == 0
+    assert "Another night is at work" in capsys.readouterr().out
+    assert not calls
+
+
+def test_data_are_pulled_only_where_there_are_none(project: Project, calls: list[str]) -> None:
+    """A pull over data that somebody just ingested would take them away again."""
+    night.nightly(pull=True, root=project.root)
+    assert calls[0] == "pull"
+    project.data.mkdir()
+    calls.clear()
+    night.nightly(pull=True, root=project.root)
+    assert "pull" not in calls
+
+
+def test_the_deployment_names_a_flow_that_exists() -> None:
+    """prefect.yaml is only read by the worker's host, at night: a typo would be found there."""
+    deployment = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"][0]
+    path, name = deployment["entrypoint"].split(":")
+    assert (ROOT / path).samefile(night.__file__)
+    assert getattr(night, name).name == deployment["name"]
+    assert deployment["concurrency_limit"]["limit"] == 1
+
+
+def test_prefect_stays_at_home() -> None:
+    """Its database must lie in the project, and nothing be reported to anybody."""
+    script = (
+        "from prefect.settings import get_current_settings as s; x = s()\n"
+        "print(x.home, x.server.analytics_enabled)"
+    )
+    environment = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
+    child = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert child.stdout.split() == [".prefect", "False"], child.stderr
