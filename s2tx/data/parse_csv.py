@@ -67,7 +67,6 @@ def parse_csv(path: Path) -> Parsed:
         keep_default_na=False,
         na_values=_MISSING,
         skipinitialspace=True,
-        float_precision="round_trip",
         low_memory=False,
     )
     return cells, places, tuple(findings)

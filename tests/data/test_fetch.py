@@ -106,14 +106,14 @@ def test_a_new_process_resumes_too(server: Server, tmp_path: Path, monkeypatch) 
 
 def test_a_server_that_cannot_resume(server: Server, tmp_path: Path) -> None:
     """A second answer from the start must not be appended to the first half."""
-    server.resumable, server.cuts = False, [1000]
+    server.resumable, server.cuts = False, [200_000]
     assert get(server, tmp_path).read_bytes() == BODY
 
 
 def test_a_file_that_changed_meanwhile(server: Server, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     """Two halves of two versions are no file."""
     monkeypatch.setattr(fetch, "ATTEMPTS", 1)
-    server.cuts = [1000]
+    server.cuts = [200_000]
     with pytest.raises(S2TXError):
         get(server, tmp_path, sha256=None)
     server.body, server.tag = BODY[::-1], '"two"'

@@ -28,6 +28,14 @@ def test_numbers_survive_the_round_trip(tmp_path: Path, cells: list[float | None
     np.testing.assert_array_equal(raw.frame["a"].to_numpy(), frame["a"].to_numpy())
 
 
+def test_long_decimals_keep_their_last_digit(tmp_path: Path) -> None:
+    """The quick parser is off by one unit in the last place in some of these."""
+    random = np.random.default_rng(0)
+    frame = good_frame().assign(load=random.normal(size=600) * 10.0 ** random.integers(-9, 9, 600))
+    raw = read_raw(write(frame, tmp_path / "x.csv"))
+    np.testing.assert_array_equal(raw.frame["load"].to_numpy(), frame["load"].to_numpy())
+
+
 @pytest.mark.parametrize(
     ("form", "zone"),
     [
