@@ -254,7 +254,7 @@ class RuntimeParams:
 
     __pydantic_config__ = _STRICT
     device: Literal["auto", "cpu", "cuda"]
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+    precision: Literal["32-true", "bf16-mixed"]
     scan: Literal["auto", "reference", "cpu", "mamba_ssm"]
     threads: int | None
 
