@@ -67,7 +67,7 @@ def _night(project: Project, pull: bool) -> Night:
 def _serve(cron: str, pull: bool) -> int:
     """Stay and run on the schedule until interrupted; of nights that are due at once, one runs."""
     with server.running() as pages:
-        print(f"Nights run on the schedule {cron!r} (UTC); watch them at {pages}")
+        print(f"Nights run on the schedule {cron!r} (UTC); watch them at {pages}", flush=True)
         nightly.serve(
             name="nightly",
             cron=cron,
@@ -87,10 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--serve", action="store_true", help="stay, and run on the schedule")
     parser.add_argument("--cron", default="0 2 * * *", help="with --serve (default: %(default)s)")
     options = parser.parse_args(arguments)
-    if options.serve:
-        nightly.serve(name="nightly", cron=options.cron, limit=1, parameters={"pull": options.pull})
-        return 0
     try:
+        if options.serve:
+            return _serve(options.cron, options.pull)
         night = nightly(pull=options.pull)
     except S2TXError as error:
         print(error, file=sys.stderr)

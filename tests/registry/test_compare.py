@@ -108,6 +108,7 @@ def test_the_scaler_is_the_tables_not_the_models(tiny: Params) -> None:
     odd = dataclasses.replace(bundle, scaler=Scaler(bundle.scaler.mean, bundle.scaler.std * 3))
     verdict = compare(odd, bundle, table, tiny)
     assert verdict.champion == pytest.approx(verdict.challenger, rel=1e-4)
+    assert verdict.challenger == pytest.approx(score_alone(bundle, table, tiny)[0], rel=1e-6)
 
 
 def test_a_short_test_part_decides_nothing(tiny: Params) -> None:
