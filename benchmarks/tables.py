@@ -37,7 +37,7 @@ def _lines(runs: dict[str, Any]) -> Iterator[str]:
         "[results/pipeline.json](results/pipeline.json)."
     )
     yield ""
-    yield "| data set | look-back → horizon | windows | S2TX | DLinear | seasonal naive | repeat last |"
+    yield "| data | look-back → horizon | windows | S2TX | DLinear | seasonal naive | repeat last |"
     yield "|---|---|---|---|---|---|---|"
     for name, run in runs.items():
         if "not_run" in run:

@@ -70,8 +70,14 @@ class Project:
         return self.artifacts / "validate" / "docs"
 
     @property
-    def masks(self) -> Path:
-        return self.artifacts / "inject" / "masks.npz"
+    def train_mask(self) -> Path:
+        """What training may see: a file apart, so that a new evaluation mask trains nothing."""
+        return self.artifacts / "inject" / "train.npz"
+
+    @property
+    def evaluate_mask(self) -> Path:
+        """What the evaluation's second pass may see."""
+        return self.artifacts / "inject" / "evaluate.npz"
 
     @property
     def model(self) -> Path:

@@ -22,35 +22,31 @@ from s2tx.paths import Project, write_beside
 
 SENSOR_BLOCKS = 28  # a dark sensor stays dark for so many blocks: four weeks, if a block is a day
 
-Mask = NDArray[np.bool_]
-
 
 @dataclass(frozen=True, eq=False)
-class Masks:
+class Mask:
     """What inputs may show.
 
     Attributes:
-        evaluate: (T, D) bool, true where the evaluation's second pass sees a reading.
-        train: (T, D) bool, the same for training; all readings unless params ask for less.
+        visible: (T, D) bool, true where a reading is shown.
         tail_steps: pattern ``tail``: of each look-back, the newest so many steps of all variates
-            are hidden in the evaluation's second pass. A row is the newest of one window and the
-            oldest of another, so this cannot be a mask over rows. 0 for other patterns.
-        train_tail_steps: the same for training.
+            are hidden. A row is the newest of one window and the oldest of another, so this cannot
+            be a mask over rows. 0 for other patterns.
     """
 
-    evaluate: Mask
-    train: Mask
+    visible: NDArray[np.bool_]
     tail_steps: int
-    train_tail_steps: int
 
 
-def hide(observed: Mask, params: InjectParams, *, stream: int = 0) -> Mask:
+def hide(
+    observed: NDArray[np.bool_], params: InjectParams, *, stream: int = 0
+) -> NDArray[np.bool_]:
     """Which readings are still seen after hiding some.
 
     ``point`` hides single cells; ``block`` runs of ``block_steps`` of one variate; ``sensor`` one
     variate for ``SENSOR_BLOCKS`` blocks. Each hides exactly ``rate`` of the readings, to the
     nearest cell: the last run is cut short. Neighbouring runs may touch. ``tail`` hides nothing
-    here: see ``Masks.tail_steps``.
+    here: see ``Mask.tail_steps``.
 
     Args:
         observed: (T, D) bool, true where there is a reading.
@@ -87,8 +83,10 @@ def hide(observed: Mask, params: InjectParams, *, stream: int = 0) -> Mask:
     return still
 
 
-def run_inject(project: Project, params: Params) -> Masks:
+def run_inject(project: Project, params: Params) -> None:
     """The DVC stage: draw the masks of the validated table and write them.
+
+    Training sees every reading unless ``inject.train`` is set; it then has a draw of its own.
 
     Raises:
         InputError: the validated table is not there.
@@ -96,29 +94,24 @@ def run_inject(project: Project, params: Params) -> Masks:
     inject = params.inject
     observed = Table.read(project.table).observed
     tail = inject.block_steps if inject.pattern == "tail" else 0
-    masks = Masks(
-        evaluate=hide(observed, inject),
-        train=hide(observed, inject, stream=1) if inject.train else observed,
-        tail_steps=tail,
-        train_tail_steps=tail if inject.train else 0,
-    )
-    write_masks(project.masks, masks)
-    return masks
+    write_mask(project.evaluate_mask, Mask(hide(observed, inject), tail))
+    seen = Mask(hide(observed, inject, stream=1), tail) if inject.train else Mask(observed, 0)
+    write_mask(project.train_mask, seen)
 
 
-def write_masks(path: Path, masks: Masks) -> None:
-    """Write an ``.npz``, whole or not at all; the same masks give the same bytes."""
+def write_mask(path: Path, mask: Mask) -> None:
+    """Write an ``.npz``, whole or not at all; the same mask gives the same bytes."""
     with write_beside(path) as part, zipfile.ZipFile(part, "w") as archive:
-        for field in fields(masks):
+        for field in fields(mask):
             stream = io.BytesIO()
-            np.lib.format.write_array(stream, np.asarray(getattr(masks, field.name)))
+            np.lib.format.write_array(stream, np.asarray(getattr(mask, field.name)))
             # NumPy would stamp the hour into the archive.
             entry = zipfile.ZipInfo(f"{field.name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
             archive.writestr(entry, stream.getvalue(), zipfile.ZIP_DEFLATED, 6)
 
 
-def read_masks(path: Path) -> Masks:
-    """Read what ``write_masks`` wrote.
+def read_mask(path: Path) -> Mask:
+    """Read what ``write_mask`` wrote.
 
     Raises:
         InputError: the file is absent or damaged.
@@ -126,13 +119,8 @@ def read_masks(path: Path) -> Masks:
     cure = "Make it with: dvc repro inject"
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return Masks(
-                evaluate=archive["evaluate"],
-                train=archive["train"],
-                tail_steps=int(archive["tail_steps"]),
-                train_tail_steps=int(archive["train_tail_steps"]),
-            )
+            return Mask(archive["visible"], int(archive["tail_steps"]))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", cure) from None
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} holds no masks ({error})", cure) from None
+        raise InputError(f"{path} holds no mask ({error})", cure) from None

@@ -10,7 +10,7 @@ import pandas as pd
 
 from s2tx import fingerprint as identity
 from s2tx.baselines.naive import SeasonalNaive
-from s2tx.data.missing import Masks, read_masks
+from s2tx.data.missing import Mask, read_mask
 from s2tx.data.scaling import Scaler
 from s2tx.data.split import PARTS, Borders, find_borders
 from s2tx.data.table import Table
@@ -46,7 +46,7 @@ def season_of(step: pd.Timedelta) -> int:
 
 
 def evaluate(
-    table: Table, masks: Masks, bundle: Bundle, baseline: Bundle, params: Params
+    table: Table, mask: Mask, bundle: Bundle, baseline: Bundle, params: Params
 ) -> Evaluation:
     """Score the model, DLinear, repeat-last and seasonal-naive on every test window."""
     window, size = params.window, params.evaluate.batch_size
@@ -67,7 +67,7 @@ def evaluate(
     return Evaluation(
         clean={name: score(model, table, origins, scaler, size) for name, model in models.items()},
         missing={
-            name: score(model, table, origins, scaler, size, masks.evaluate, masks.tail_steps)
+            name: score(model, table, origins, scaler, size, mask.visible, mask.tail_steps)
             for name, model in models.items()
         },
         borders=borders,
@@ -76,11 +76,11 @@ def evaluate(
 
 def run_evaluate(project: Project, params: Params) -> dict[str, Any]:
     """Write metrics, receipt, tables of scores and plots; returns the metrics."""
-    table, masks = Table.read(project.table), read_masks(project.masks)
+    table, mask = Table.read(project.table), read_mask(project.evaluate_mask)
     device = start(params.runtime).device
     bundle = Bundle.load(project.model, params.runtime, device)
     baseline = Bundle.load(project.baseline, params.runtime, device)
-    evaluation = evaluate(table, masks, bundle, baseline, params)
+    evaluation = evaluate(table, mask, bundle, baseline, params)
     metrics = _metrics(evaluation)
     frames = plots.frames(evaluation.clean, table.card)
     project.plots.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ import torch
 
 from s2tx import fingerprint as identity
 from s2tx import zoo
-from s2tx.data.missing import Masks, read_masks
+from s2tx.data.missing import Mask, read_mask
 from s2tx.data.scaling import Scaler
 from s2tx.data.split import find_borders
 from s2tx.data.table import Table
@@ -26,7 +26,7 @@ CODE = ("data", "model", "baselines", "zoo.py", "training", "params.py")
 
 def train(
     table: Table,
-    masks: Masks | None,
+    mask: Mask,
     spec: ModelParams | BaselineParams,
     recipe: TrainParams,
     params: Params,
@@ -37,7 +37,7 @@ def train(
 
     Args:
         table: validated.
-        masks: rows to look away from while training; None to look at all.
+        mask: what the inputs may show.
         spec: which model.
         recipe: how it is trained.
         params: the sections ``data``, ``window`` and ``runtime`` are read.
@@ -55,10 +55,7 @@ def train(
         spec, params.window, len(table.card.variates), params.runtime, fabric.device
     )
     predictor = Predictor(network, params.window, scaler, fabric.device)
-    if masks is None:
-        windows = predictor.windows(table)
-    else:
-        windows = predictor.windows(table, masks.train, masks.train_tail_steps)
+    windows = predictor.windows(table, mask.visible, mask.tail_steps)
     mark = fingerprint(table, spec, recipe, params)
     checkpoint = Checkpoint.of_run(checkpoints, mark)
     look_back, horizon = params.window.look_back, params.window.horizon
@@ -115,9 +112,9 @@ def _run(
 ) -> Bundle:
     """Train and keep the history, then the bundle; only then forget what a kill would need."""
     table = Table.read(project.table)
-    masks = read_masks(project.masks) if params.inject.train else None
+    mask = read_mask(project.train_mask)
     checkpoints = project.cache / "training"
-    bundle, history = train(table, masks, spec, recipe, params, checkpoints, watchers)
+    bundle, history = train(table, mask, spec, recipe, params, checkpoints, watchers)
     lines = [dataclasses.asdict(epoch) for epoch in history]
     write_text(folder.parent / project.history.name, json.dumps(lines, indent=2) + "\n")
     bundle.save(folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2tx import fingerprint
-from s2tx.data.missing import SENSOR_BLOCKS, Masks, hide, read_masks, run_inject, write_masks
+from s2tx.data.missing import SENSOR_BLOCKS, Mask, hide, read_mask, run_inject, write_mask
 from s2tx.data.profile import runs
 from s2tx.data.table import Card, Table
 from s2tx.errors import InputError
@@ -104,32 +103,43 @@ def with_table(tmp_path) -> Project:  # type: ignore[no-untyped-def]
 
 
 def test_the_stage(with_table: Project, params: Params) -> None:
-    """Evaluate and train read this file: names, shapes and the clean table must hold."""
+    """Evaluate and train read these files: shapes, rate and the clean table must hold."""
     clean = fingerprint.of_file(with_table.table)
-    masks = run_inject(with_table, params)
-    read = read_masks(with_table.masks)
-    np.testing.assert_array_equal(read.evaluate, masks.evaluate)
+    run_inject(with_table, params)
+    evaluate, train = read_mask(with_table.evaluate_mask), read_mask(with_table.train_mask)
     observed = Table.read(with_table.table).observed
-    np.testing.assert_array_equal(read.train, observed)
-    assert (read.tail_steps, read.train_tail_steps) == (0, 0)
+    np.testing.assert_array_equal(train.visible, observed)
+    assert (evaluate.tail_steps, train.tail_steps) == (0, 0)
     assert fingerprint.of_file(with_table.table) == clean
-    assert observed.sum() - read.evaluate.sum() == round(params.inject.rate * observed.sum())
+    assert observed.sum() - evaluate.visible.sum() == round(params.inject.rate * observed.sum())
 
 
 def test_training_looks_away_when_asked(with_table: Project, params: Params) -> None:
     """`inject.train` must reach the training mask, with a draw of its own."""
     asked = dataclasses.replace(params.inject, train=True)
-    masks = run_inject(with_table, dataclasses.replace(params, inject=asked))
-    assert masks.train.sum() < Table.read(with_table.table).observed.sum()
-    assert (masks.train != masks.evaluate).any()
+    run_inject(with_table, dataclasses.replace(params, inject=asked))
+    evaluate, train = read_mask(with_table.evaluate_mask), read_mask(with_table.train_mask)
+    assert train.visible.sum() < Table.read(with_table.table).observed.sum()
+    assert (train.visible != evaluate.visible).any()
+
+
+def test_another_evaluation_mask_trains_nothing_anew(with_table: Project, params: Params) -> None:
+    """A training takes minutes; a new rate for the robustness figure must not cost one."""
+    run_inject(with_table, params)
+    before = with_table.train_mask.read_bytes(), with_table.evaluate_mask.read_bytes()
+    other = dataclasses.replace(params.inject, rate=0.2, seed=99)
+    run_inject(with_table, dataclasses.replace(params, inject=other))
+    assert with_table.train_mask.read_bytes() == before[0]
+    assert with_table.evaluate_mask.read_bytes() != before[1]
 
 
 def test_tail_is_steps_not_rows(with_table: Project, params: Params) -> None:
     """A row is the newest of one window and the oldest of another: no mask over rows can say it."""
     asked = dataclasses.replace(params.inject, pattern="tail", block_steps=6)
-    masks = run_inject(with_table, dataclasses.replace(params, inject=asked))
-    np.testing.assert_array_equal(masks.evaluate, Table.read(with_table.table).observed)
-    assert (masks.tail_steps, masks.train_tail_steps) == (6, 0)
+    run_inject(with_table, dataclasses.replace(params, inject=asked))
+    evaluate, train = read_mask(with_table.evaluate_mask), read_mask(with_table.train_mask)
+    np.testing.assert_array_equal(evaluate.visible, Table.read(with_table.table).observed)
+    assert (evaluate.tail_steps, train.tail_steps) == (6, 0)
 
 
 def test_same_masks_same_bytes(with_table: Project, params: Params, monkeypatch) -> None:  # type: ignore[no-untyped-def]
@@ -137,18 +147,18 @@ def test_same_masks_same_bytes(with_table: Project, params: Params, monkeypatch)
     import time
 
     run_inject(with_table, params)
-    first = with_table.masks.read_bytes()
+    first = with_table.evaluate_mask.read_bytes()
     monkeypatch.setattr(time, "time", lambda: 2e9)
     run_inject(with_table, params)
-    assert hashlib.sha256(with_table.masks.read_bytes()).digest() == hashlib.sha256(first).digest()
+    assert with_table.evaluate_mask.read_bytes() == first
 
 
 def test_damaged_masks_are_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
     """The cure is one command; a stack trace does not say which."""
-    path = tmp_path / "masks.npz"
+    path = tmp_path / "mask.npz"
     with pytest.raises(InputError, match=r"does not exist.*dvc repro inject"):
-        read_masks(path)
-    write_masks(path, Masks(np.ones((2, 2), bool), np.ones((2, 2), bool), 0, 0))
+        read_mask(path)
+    write_mask(path, Mask(np.ones((2, 2), bool), 0))
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(InputError, match="holds no masks"):
-        read_masks(path)
+    with pytest.raises(InputError, match="holds no mask"):
+        read_mask(path)

@@ -9,11 +9,19 @@ import numpy as np
 import pytest
 import torch
 
+from s2tx.data.missing import Mask
 from s2tx.data.table import Table
 from s2tx.params import Params
 from s2tx.training.fit import Epoch, NonFiniteLossError
 from s2tx.training.train import train
 from tests.builders import make_params, make_table
+
+
+def everything(table: Table) -> Mask:
+    return Mask(table.observed, 0)
+
+
+EVERYTHING = everything(make_table())
 
 
 class Killed(BaseException):
@@ -34,7 +42,9 @@ class KillAt:
 
 
 def weights(table: Table, params: Params, folder: Path, *watchers: KillAt) -> dict[str, bytes]:
-    bundle, _ = train(table, None, params.model, params.train, params, folder, watchers)
+    bundle, _ = train(
+        table, everything(table), params.model, params.train, params, folder, watchers
+    )
     state = bundle.network.state_dict()
     return {name: tensor.numpy().tobytes() for name, tensor in state.items()}
 
@@ -76,7 +86,7 @@ def test_a_run_of_other_settings_does_not_resume(small: Params, tmp_path: Path) 
 def test_training_learns(small: Params, tmp_path: Path) -> None:
     """Protects from a loop whose steps do nothing: the error falls well below the first epoch's."""
     recipe = replace(small.train, epochs=12, learning_rate=0.01)
-    _, history = train(make_table(), None, small.model, recipe, small, tmp_path)
+    _, history = train(make_table(), EVERYTHING, small.model, recipe, small, tmp_path)
     assert len(history) == 12
     assert history[-1].val_mse < 0.5 * history[0].val_mse
 
@@ -89,7 +99,9 @@ def test_the_best_epoch_by_validation_is_kept(small: Params, tmp_path: Path) -> 
     kept = {}
     for select in ("best", "last"):
         chosen = replace(recipe, select=select)
-        bundle, history = train(table, None, small.model, chosen, small, tmp_path / select)
+        bundle, history = train(
+            table, everything(table), small.model, chosen, small, tmp_path / select
+        )
         kept[select] = bundle, history
     bundle, history = kept["best"]
     assert kept["last"][1] == history
@@ -110,11 +122,11 @@ def test_the_best_epoch_by_validation_is_kept(small: Params, tmp_path: Path) -> 
 def test_patience_stops_early(small: Params, tmp_path: Path) -> None:
     """Protects from training on when validation no longer improves."""
     recipe = replace(
-        small.train, epochs=30, learning_rate=0.5, averaging=None, patience=2, schedule="constant"
+        small.train, epochs=40, learning_rate=0.1, averaging=None, patience=2, schedule="constant"
     )
-    _, history = train(make_table(), None, small.model, recipe, small, tmp_path)
+    _, history = train(make_table(), EVERYTHING, small.model, recipe, small, tmp_path)
     best = min(range(len(history)), key=lambda at: history[at].val_mse)
-    assert len(history) == best + 1 + 2 < 30
+    assert len(history) == best + 1 + 2 < 40
 
 
 def test_a_non_finite_loss_names_step_and_batch_and_keeps_nothing(
@@ -123,7 +135,7 @@ def test_a_non_finite_loss_names_step_and_batch_and_keeps_nothing(
     """Protects the registry from a broken model, and the engineer from a hunt."""
     recipe = replace(small.train, learning_rate=1e30, checkpoint_steps=1, schedule="constant")
     with pytest.raises(NonFiniteLossError, match=r"epoch 1, step 2, whose windows .* rows \["):
-        train(make_table(), None, small.model, recipe, small, tmp_path)
+        train(make_table(), EVERYTHING, small.model, recipe, small, tmp_path)
     (checkpoint,) = tmp_path.iterdir()
     state = torch.load(checkpoint, weights_only=True)
     assert state["step"] == 1  # the last good one: nothing after the fault was kept
@@ -147,11 +159,13 @@ def test_validation_rows_touch_only_the_choice(small: Params, tmp_path: Path) ->
 def test_missing_targets_are_not_learned(small: Params, tmp_path: Path) -> None:
     """Protects from training towards a filler: a variate missing for good gives no gradient."""
     table = make_table(missing=0.2)
-    bundle, history = train(table, None, small.model, small.train, small, tmp_path)
+    bundle, history = train(table, everything(table), small.model, small.train, small, tmp_path)
     assert all(np.isfinite(entry.train_loss) for entry in history)
     values = table.values.copy()
     values[np.isnan(values)] = 0.0
     filled = replace(table, values=values)
-    other, _ = train(filled, None, small.model, small.train, small, tmp_path / "filled")
+    other, _ = train(
+        filled, everything(filled), small.model, small.train, small, tmp_path / "filled"
+    )
     some = next(iter(bundle.network.state_dict()))
     assert not torch.equal(bundle.network.state_dict()[some], other.network.state_dict()[some])
