@@ -28,17 +28,18 @@ ROOT = Path(__file__).parents[1]
 
 
 @flow(name="nightly", flow_run_name="nightly")
-def nightly(pull: bool = False, root: Path = ROOT) -> Night | None:
+def nightly(pull: bool = False, root: str | None = None) -> Night | None:
     """One night. Missed nights that start at once do the work once: the others step aside.
 
     Args:
         pull: bring the data back with DVC first, if ``data/`` is absent.
-        root: of the project.
+        root: of the project, by default the one that this file is part of. (Plain types only:
+            Prefect reads the parameters' types without running this file.)
 
     Returns:
         What was made; None if another night is at work.
     """
-    project = Project(root)
+    project = Project(Path(root) if root else ROOT)
     project.cache.mkdir(exist_ok=True)
     try:
         with FileLock(project.cache / "nightly.lock", blocking=False):
