@@ -102,7 +102,16 @@ def ingest(
         time_column=time_column,
         step=step,
     )
-    _show(result, as_json)
+    if as_json:
+        _show(result, as_json)
+        return
+    for finding in result.findings:
+        typer.echo(f"{finding.severity}: {finding.message}")
+    kept = f"{result.card.name}, {result.rows} rows of {len(result.card.variates)} variates"
+    if result.changed:
+        typer.echo(f"ingested: {kept}. Record the version: git add data.dvc && git commit")
+    else:
+        typer.echo(f"nothing new: {kept}")
 
 
 @app.command(rich_help_panel=DAG)
@@ -110,7 +119,13 @@ def validate(as_json: AsJson = False) -> None:
     """Check the current table with Great Expectations and write the clean one."""
     from s2tx.data.validate import run_validate
 
-    _show(run_validate(*_open()), as_json)
+    report = run_validate(*_open())
+    if as_json:
+        _show(report, as_json)
+        return
+    for finding in report.findings:
+        typer.echo(f"{finding.severity}: {finding.message}")
+    typer.echo(f"valid: {report.dataset}, {report.rows_in} rows in, {report.rows_out} rows out")
 
 
 @app.command(rich_help_panel=DAG)

@@ -1,0 +1,119 @@
+"""The stages from table to page, on a small project: every figure in its place, and repeatable."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from s2tx.data.missing import run_inject
+from s2tx.evaluation.evaluate import run_evaluate, season_of
+from s2tx.evaluation.report import run_report
+from s2tx.params import Params
+from s2tx.paths import Project, write_text
+from s2tx.training.train import run_baseline, run_train
+from tests.builders import make_params, make_table
+from tests.conftest import ROOT
+
+MODELS = ["s2tx", "dlinear", "seasonal_naive", "repeat_last"]
+
+
+@pytest.fixture(scope="module")
+def small(params: Params) -> Params:
+    return make_params(params)
+
+
+@pytest.fixture(scope="module")
+def project(small: Params, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project(tmp_path_factory.mktemp("project"))
+    write_text(project.params, (ROOT / "params.yaml").read_text())
+    make_table(missing=0.02).write(project.table)
+    finding = {"severity": "warning", "message": "a gap of 3 hours <at noon>"}
+    write_text(project.validation, json.dumps({"findings": [finding]}))
+    run_inject(project, small)
+    run_train(project, small)
+    run_baseline(project, small)
+    run_evaluate(project, small)
+    run_report(project)
+    return project
+
+
+def test_every_model_is_scored_on_every_window(project: Project) -> None:
+    """Protects the comparison: 600 rows, 20 % of them test, horizon 6: 115 windows, for all."""
+    metrics = json.loads(project.metrics.read_text())
+    assert metrics["windows"] == 115
+    for part in ("test", "test_missing"):
+        assert list(metrics[part]) == MODELS
+        for score in metrics[part].values():
+            assert score["mae"] > 0
+            assert score["mse"] > 0
+    assert metrics["test"] != metrics["test_missing"]
+
+
+def test_the_tables_average_to_the_metrics(project: Project) -> None:
+    """Protects the plots from showing other figures than the metrics."""
+    metrics = json.loads(project.metrics.read_text())["test"]
+    horizon = pd.read_csv(project.plots / "horizon.csv")
+    variates = pd.read_csv(project.plots / "variates.csv")
+    assert set(horizon["step"]) == set(range(1, 7))
+    assert set(variates["variate"]) == {"v0", "v1", "v2"}
+    for model in MODELS:
+        mean = horizon.loc[horizon["model"] == model, "mse"].mean()
+        assert mean == pytest.approx(metrics[model]["mse"], rel=0.02)  # few targets are missing
+
+
+def test_errors_by_variate_are_in_their_own_units(
+    small: Params, project: Project, tmp_path: Path
+) -> None:
+    """Protects from standardised figures under the name of own units: ten times the data, ten
+    times the absolute error."""
+    table = make_table(missing=0.02)
+    larger = Project(tmp_path)
+    write_text(larger.params, project.params.read_text())
+    replace(table, values=table.values * 10).write(larger.table)
+    run_inject(larger, small)
+    run_train(larger, small)
+    run_baseline(larger, small)
+    run_evaluate(larger, small)
+    one, ten = (pd.read_csv(some.plots / "variates.csv") for some in (project, larger))
+    np.testing.assert_allclose(ten["mae"], 10 * one["mae"], rtol=1e-3)
+
+
+def test_the_receipt_tells_what_a_reader_needs(project: Project) -> None:
+    """Protects the promise that every published figure can be checked."""
+    receipt = json.loads(project.receipt.read_text())
+    assert receipt["split"] == {"train": [0, 420], "validation": [420, 480], "test": [480, 600]}
+    assert receipt["windows_scored"] == 115
+    assert receipt["checkpoint_chosen_by"] == "validation MSE"
+    for key in ("data", "window", "seeds", "fingerprint", "weights_sha256", "machine", "scaler"):
+        assert receipt[key]
+
+
+def test_scoring_again_gives_the_same_metrics(small: Params, project: Project) -> None:
+    """Protects ``dvc repro`` and the nightly run from giving two answers."""
+    before = project.metrics.read_bytes(), (project.plots / "horizon.png").read_bytes()
+    run_evaluate(project, small)
+    assert (project.metrics.read_bytes(), (project.plots / "horizon.png").read_bytes()) == before
+
+
+def test_the_page_is_whole_and_stands_alone(project: Project) -> None:
+    """Protects the morning's reader from a broken page: nothing is fetched, nothing unescaped."""
+    page = project.report.read_text()
+    for text in (*MODELS, "v0", "Synthetic", "115 test windows", "&lt;at noon&gt;", "fingerprint"):
+        assert text in page, text
+    assert page.count("data:image/png;base64,") == 3
+    assert "http://" not in page
+    assert "https://" not in page
+
+
+@pytest.mark.parametrize(
+    ("step", "season"),
+    [("15min", 96), ("1h", 24), ("10min", 144), ("1D", 7), ("7D", 52), ("12h", 2)],
+)
+def test_season_that_a_step_suggests(step: str, season: int) -> None:
+    """Protects seasonal-naive from a season that no one would choose."""
+    assert season_of(pd.Timedelta(step)) == season
