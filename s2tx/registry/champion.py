@@ -41,7 +41,8 @@ def load_version(client: MlflowClient, name: str, version: int, runtime: Runtime
     """One version, its weights checked against the hash it was registered with.
 
     Raises:
-        S2TXError: there is no such version, or its files are absent or changed.
+        S2TXError: there is no such version, its files are absent or changed, or the code of this
+            project is no longer the code that it was trained with.
     """
     from mlflow.exceptions import MlflowException
 
@@ -57,6 +58,12 @@ def load_version(client: MlflowClient, name: str, version: int, runtime: Runtime
                     f"registered with {registered}. Go back with: s2tx rollback"
                 )
             return Bundle.load(bundle, runtime, pick_device(runtime))
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise S2TXError(
+            f"{name} version {version} does not fit the model code that is checked out ({error}). "
+            "Its own code lies in the registry: serve it with mlflow models serve, go back to "
+            "the commit of its run, or put another version in service with: s2tx rollback --to"
+        ) from error
     except (MlflowException, KeyError, OSError) as error:
         raise S2TXError(
             f"{name} version {version} does not load ({type(error).__name__}: {error}). "

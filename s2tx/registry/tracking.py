@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from s2tx import fingerprint as identity
 from s2tx.data.table import Table
+from s2tx.errors import InputError
 from s2tx.params import Params, as_dict
 from s2tx.paths import Project
-from s2tx.registry.store import UnreachableError, connect, experiment_id, locked
+from s2tx.registry.store import connect, experiment_id, locked
 from s2tx.training.bundle import read_config, weights_hash
 from s2tx.training.fit import Epoch
 from s2tx.training.train import fingerprint
@@ -56,7 +57,10 @@ class Recorder:
             mark = fingerprint(table, params.model, params.train, params)
             client = connect(project)
             card = table.card
-            self._run_id = _find_or_create(client, project, params, mark, card.name, card.sha256)
+            with locked(project, "runs"):
+                self._run_id = _find_or_create(
+                    client, project, params, mark, card.name, card.sha256
+                )
             client.update_run(self._run_id, status="RUNNING")
             self._client = client
         except Exception as error:
@@ -80,11 +84,13 @@ class Recorder:
 
 
 def try_sync(project: Project, params: Params) -> str | None:
-    """``sync``, or a warning and None where MLflow does not answer."""
+    """``sync``, or a warning and None where MLflow fails: a stage has done its work without it."""
     try:
         return sync(project, params)
-    except UnreachableError as error:
-        _log.warning("%s", error)
+    except InputError:
+        raise
+    except Exception as error:
+        _log.warning("The run is not in MLflow yet, send it with s2tx track: %s", error)
         return None
 
 
@@ -104,14 +110,22 @@ def sync(project: Project, params: Params) -> str:
     config = read_config(project.model)
     card, mark = config["data"], str(config["fingerprint"])
     client = connect(project)
-    run_id = _find_or_create(client, project, params, mark, card["name"], card["sha256"])
+    # One sender at a time: none sends twice, and SQLite is never asked to write two things at once.
+    with locked(project, "runs"):
+        run_id = _find_or_create(client, project, params, mark, card["name"], card["sha256"])
+        _send(client, project, run_id, mark)
+    return run_id
+
+
+def _send(client: MlflowClient, project: Project, run_id: str, mark: str) -> None:
+    """Everything on disk that the run does not hold yet."""
     weights = weights_hash(project.model)
     scored = _scored_files(project, mark, weights)
     files = {"": [project.params, project.history], "bundle": [project.model], **scored}
     content = identity.of_json([_contents(files), weights])
     run = client.get_run(run_id)
     if run.data.tags.get(_SENT) == content and run.info.status == "FINISHED":
-        return run_id
+        return
     if project.history.exists():
         records = json.loads(project.history.read_text(encoding="utf-8"))
         _send_curves(client, run_id, records, {})
@@ -125,7 +139,6 @@ def sync(project: Project, params: Params) -> str:
     for key, value in ((WEIGHTS, weights), (_SENT, content)):
         client.set_tag(run_id, key, value)
     client.set_terminated(run_id, "FINISHED")
-    return run_id
 
 
 def find(client: MlflowClient, project: Project, mark: str) -> str | None:
@@ -157,27 +170,27 @@ def _find_or_create(
     data: str,
     data_sha256: str,
 ) -> str:
+    """The run of this fingerprint; the caller holds the lock ``runs``."""
     from mlflow.entities import Param
 
-    with locked(project, "runs"):
-        run_id = find(client, project, mark)
-        if run_id is None:
-            commit = identity.git_commit(project.root)
-            tags = {FINGERPRINT: mark, "s2tx.data": data, DATA: data_sha256}
-            tags |= {"mlflow.source.name": "s2tx train"}
-            tags |= {"s2tx.git_commit": commit} if commit else {}
-            tags |= {"mlflow.source.git.commit": commit.split("+")[0]} if commit else {}
-            name = f"{data}-h{params.window.horizon}-{mark[:8]}"
-            experiment = experiment_id(client, project)
-            run_id = client.create_run(experiment, tags=tags, run_name=name).info.run_id
-        # A logged param cannot be changed: what is not part of the fingerprint keeps the value
-        # that the run first had, and the file params.yaml in the run has the newest.
-        known = client.get_run(run_id).data.params
-        leaves = {key: str(value)[:6000] for key, value in flatten(as_dict(params))}
-        absent = [Param(key, value) for key, value in leaves.items() if key not in known]
-        for start in range(0, len(absent), 100):
-            client.log_batch(run_id, params=absent[start : start + 100])
-        return run_id
+    run_id = find(client, project, mark)
+    if run_id is None:
+        commit = identity.git_commit(project.root)
+        tags = {FINGERPRINT: mark, "s2tx.data": data, DATA: data_sha256}
+        tags |= {"mlflow.source.name": "s2tx train"}
+        tags |= {"s2tx.git_commit": commit} if commit else {}
+        tags |= {"mlflow.source.git.commit": commit.split("+")[0]} if commit else {}
+        name = f"{data}-h{params.window.horizon}-{mark[:8]}"
+        experiment = experiment_id(client, project)
+        run_id = client.create_run(experiment, tags=tags, run_name=name).info.run_id
+    # A logged param cannot be changed: what is not part of the fingerprint keeps the value
+    # that the run first had, and the file params.yaml in the run has the newest.
+    known = client.get_run(run_id).data.params
+    leaves = {key: str(value)[:6000] for key, value in flatten(as_dict(params))}
+    absent = [Param(key, value) for key, value in leaves.items() if key not in known]
+    for start in range(0, len(absent), 100):
+        client.log_batch(run_id, params=absent[start : start + 100])
+    return run_id
 
 
 def _send_curves(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from s2tx.registry import promote as gate
 from s2tx.registry.package import register
 from s2tx.registry.promote import load_champion, promote, rollback
 from s2tx.registry.store import connect
+from s2tx.training.bundle import Bundle
 from tests.tiny import CPU, put_on_disk, tiny_bundle, tiny_table
 
 NAME = "s2tx-tiny-h6"
@@ -153,6 +155,29 @@ def test_a_champion_that_is_damaged_is_kept_and_named(project: Project, tiny: Pa
     assert not decision.promoted
     assert "sha256" in decision.reason
     with pytest.raises(S2TXError, match="s2tx rollback"):
+        load_champion(project, NAME, CPU)
+
+
+def test_a_champion_of_older_code_is_kept_and_explained(
+    project: Project, tiny: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a change of the network the old weights do not fit: say so, and promote nothing."""
+    _registered(project, tiny, WORSE)
+    promote(project, tiny)
+    _registered(project, tiny, GOOD)
+    old = Bundle.load
+
+    def load(folder: Path, *rest: object) -> Bundle:
+        if "shifted-by-1.0" in (folder / "config.json").read_text():
+            raise RuntimeError("Missing key(s) in state_dict")
+        return old(folder, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Bundle, "load", load)
+    decision = promote(project, tiny)
+    assert not decision.promoted
+    assert "does not fit the model code" in decision.reason
+    assert "s2tx rollback --to 2" in decision.reason
+    with pytest.raises(S2TXError, match="does not fit the model code"):
         load_champion(project, NAME, CPU)
 
 

@@ -139,9 +139,10 @@ def test_a_server_that_dies_meanwhile_is_no_error(
     def broken(*_: object) -> None:
         raise OSError("gone")
 
-    monkeypatch.setattr(tracking, "_send_curves", broken)
-    recorder.on_epoch(EPOCHS[0])
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(tracking, "_send_curves", broken)
+        recorder.on_epoch(EPOCHS[0])
+        assert tracking.try_sync(project, tiny) is None
     recorder.on_epoch(EPOCHS[1])
     assert "val_mse" not in _runs(project)[0].data.metrics
 
