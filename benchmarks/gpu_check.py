@@ -1,0 +1,162 @@
+"""Every check that needs a GPU, in one command: parity, a short real training, memory.
+
+``python -m benchmarks.gpu_check`` needs only torch, lightning, numpy, pandas, pyarrow, safetensors
+and PyYAML, and writes ``results/gpu_check.json``. ``--device cpu`` rehearses it where there is no
+GPU, and writes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+import pandas as pd
+import torch
+import yaml
+
+from benchmarks.project import ROOT, write_results
+from s2tx import zoo
+from s2tx.data.demo import NAME, make_demo
+from s2tx.data.missing import Mask
+from s2tx.data.table import Card, Table
+from s2tx.model.scan import choose, resolve
+from s2tx.model.scan.reference import selective_scan
+from s2tx.params import Params, TrainParams
+from s2tx.training.fit import Epoch
+from s2tx.training.train import train
+
+Precision = Literal["32-true", "bf16-mixed"]
+TOLERANCE: dict[Precision, float] = {"32-true": 1e-4, "bf16-mixed": 5e-2}  # of the largest value
+
+
+def read_params() -> Params:
+    """``params.yaml`` without pydantic, which a GPU machine may lack: types are not checked."""
+    tree = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    tree["baseline"]["train"] = TrainParams(**tree["baseline"]["train"])
+    kinds = get_type_hints(Params)
+    return Params(**{name: kinds[name](**section) for name, section in tree.items()})
+
+
+def demo_table() -> Table:
+    """The embedded series, made by its generator: no file is needed."""
+    frame = make_demo()
+    variates = tuple(frame.columns[1:])
+    card = Card(NAME, "", "0" * 64, "date", "1h", variates, "ratio", "insert", NAME, "", True)
+    return Table(card, pd.DatetimeIndex(frame["date"]), frame[list(variates)].to_numpy())
+
+
+def scan_parity(device: torch.device, length: int = 287) -> dict[str, Any]:
+    """The device's scan against the reference in float64 on the CPU: output and every gradient."""
+    torch.manual_seed(0)
+    N, I, K = 4, 32, 16  # noqa: E741
+    shapes = [(N, I, length)] * 2 + [(I, K)] + [(N, K, length)] * 2 + [(I,), (N, I, length), (I,)]
+    exact = [torch.randn(shape, dtype=torch.float64) for shape in shapes]
+    exact[2] = -exact[2].exp()
+    weight = torch.randn(N, I, length, dtype=torch.float64)
+
+    def results(scan: Any, place: torch.device, dtype: torch.dtype) -> list[torch.Tensor]:
+        leaves = [value.to(place, dtype, copy=True).requires_grad_() for value in exact]
+        y = scan(*leaves, softplus=True)
+        gradients = torch.autograd.grad((y * weight.to(place, dtype)).sum(), leaves)
+        return [each.double().cpu() for each in (y, *gradients)]
+
+    expected = results(selective_scan, torch.device("cpu"), torch.float64)
+    found = results(choose("auto", device), device, torch.float32)
+    names = ("y", "u", "delta", "A", "B", "C", "D", "z", "delta_bias")
+    worst = {
+        name: float((a - b).abs().max() / b.abs().max().clamp(min=1))
+        for name, a, b in zip(names, found, expected, strict=True)
+    }
+    ok = max(worst.values()) < TOLERANCE["32-true"]
+    return {"ok": ok, "scan": resolve("auto", device), "relative_error": worst}
+
+
+def model_parity(params: Params, device: torch.device) -> dict[str, Any]:
+    """The whole network from one state dict on the CPU and on the device."""
+    torch.manual_seed(0)
+    runtime, window = params.runtime, params.window
+    cpu = zoo.build(params.model, window, 7, runtime, torch.device("cpu")).eval()
+    other = zoo.build(params.model, window, 7, runtime, device).eval()
+    other.load_state_dict(cpu.state_dict())
+    x = torch.randn(16, window.look_back, 7)
+    errors: dict[Precision, float] = {}
+    with torch.inference_mode():
+        expected = cpu(x)
+        for precision in TOLERANCE:
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision != "32-true"):
+                found = other(x.to(device)).float().cpu()
+            errors[precision] = float((found - expected).abs().max() / expected.abs().max())
+    ok = all(error < TOLERANCE[precision] for precision, error in errors.items())
+    return {"ok": ok, "relative_error": errors}
+
+
+class Clock:
+    """A watcher that keeps the seconds of each epoch."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self._began = time.perf_counter()
+
+    def on_step(self, done: int, total: int) -> None: ...
+
+    def on_epoch(self, epoch: Epoch) -> None:  # noqa: ARG002
+        now = time.perf_counter()
+        self.seconds.append(now - self._began)
+        self._began = now
+
+
+def short_training(params: Params, device: torch.device, epochs: int, stride: int) -> Any:
+    """A real training on the embedded series, in each precision."""
+    table, runs = demo_table(), {}
+    place: Literal["cpu", "cuda"] = "cuda" if device.type == "cuda" else "cpu"
+    for precision in TOLERANCE:
+        runtime = dataclasses.replace(params.runtime, device=place, precision=precision)
+        recipe = dataclasses.replace(params.train, epochs=epochs, stride=stride)
+        clock = Clock()
+        some = dataclasses.replace(params, runtime=runtime)
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        with tempfile.TemporaryDirectory() as folder:
+            mask = Mask(table.observed, 0)
+            spec = params.model
+            _, history = train(table, mask, spec, recipe, some, Path(folder), (clock,))
+        runs[precision] = {
+            "ok": history[-1].val_mse < history[0].val_mse,
+            "history": [dataclasses.asdict(epoch) for epoch in history],
+            "epoch_seconds": clock.seconds,
+            "peak_bytes": torch.cuda.max_memory_allocated() if device.type == "cuda" else None,
+        }
+    return runs
+
+
+def main() -> int:
+    """The command line; 1 if a check fails or there is no GPU."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_check", description=__doc__)
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    options = parser.parse_args()
+    device = torch.device(options.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        print("torch finds no CUDA device; rehearse with --device cpu", file=sys.stderr)
+        return 1
+    params = read_params()
+    rehearsal = device.type == "cpu"
+    checks = {
+        "scan_parity": scan_parity(device),
+        "model_parity": model_parity(params, device),
+    }
+    runs = short_training(params, device, *((2, 64) if rehearsal else (params.train.epochs, 1)))
+    checks |= {f"training_{precision}": run for precision, run in runs.items()}
+    for name, check in checks.items():
+        print(f"{'ok  ' if check['ok'] else 'FAIL'} {name}: {check}")
+    if not rehearsal:
+        write_results("gpu_check", {"checks": checks})
+    return 0 if all(check["ok"] for check in checks.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
