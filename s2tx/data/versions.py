@@ -65,6 +65,16 @@ def pull(project: Project) -> None:
     _dvc(project, "pull", "--quiet", "data.dvc")
 
 
+def not_pushed(project: Project) -> str:
+    """What the default remote lacks of the current version, in DVC's words; empty if nothing.
+
+    Raises:
+        S2TXError: the remote cannot be reached, or there is none.
+    """
+    said = _dvc(project, "status", "--cloud", "data.dvc").strip()
+    return "" if "in sync" in said else said
+
+
 def stage_order(project: Project) -> list[str]:
     """Names of the stages of ``dvc.yaml``, in the order in which DVC reproduces them."""
     import networkx  # type: ignore[import-untyped]  # a dependency of DVC

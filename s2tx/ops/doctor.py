@@ -6,11 +6,11 @@ import contextlib
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from s2tx.data import versions
 from s2tx.errors import S2TXError
 from s2tx.params import load_params
 from s2tx.paths import Project
@@ -48,7 +48,7 @@ def examine(project: Project) -> list[Check]:
             ("params", _params, "Mend params.yaml, or restore it: git checkout params.yaml"),
             ("torch", _torch, "Set runtime.device to auto in params.yaml, or mend the driver"),
             ("scan", _scan, "Set runtime.scan to auto in params.yaml"),
-            ("data", _data, "Bring the data back: dvc pull; or bring some in: s2tx ingest"),
+            ("data", _data, "Bring them back: dvc pull data.dvc; or others in: s2tx ingest"),
             ("DVC remote", _remote, "See: dvc remote list; then dvc push"),
             ("MLflow", _mlflow, "Start the server that MLFLOW_TRACKING_URI names, or unset it"),
             ("champion", _champion, "Make one: dvc repro, s2tx register, s2tx promote"),
@@ -105,17 +105,9 @@ def _data(project: Project) -> str:
 
 
 def _remote(project: Project) -> str:
-    status = subprocess.run(
-        [sys.executable, "-m", "dvc", "status", "--cloud", "data.dvc"],
-        cwd=project.root,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    said = (status.stdout + status.stderr).strip()
-    if status.returncode or "in sync" not in said:
-        raise _NotOkError(said or f"dvc status ended with {status.returncode}")
+    absent = versions.not_pushed(project)
+    if absent:
+        raise _NotOkError(absent)
     return "reachable, and holds the current data"
 
 
