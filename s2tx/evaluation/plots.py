@@ -22,16 +22,44 @@ _EXAMPLE_VARIATES = 3
 
 
 def frames(scores: Mapping[str, Scores], card: Card) -> dict[str, pd.DataFrame]:
-    """Long tables: ``horizon`` (standardised, by step) and ``variates`` (own units, by variate)."""
-    steps, variates = [], []
+    """Long tables of the errors.
+
+    Returns:
+        ``horizon``, standardised, by step; ``variates``, in own units, by variate; ``scores``, by
+        step and variate, in own units and standardised.
+    """
+    steps, variates, cells = [], [], []
     for model, each in scores.items():
+        cells.append(_cells(model, each, card))
         mse, mae = each.by_step()
         step = np.arange(1, len(mse) + 1)
         steps.append(pd.DataFrame({"model": model, "step": step, "mse": mse, "mae": mae}))
         mse, mae = each.by_variate()
         columns = {"model": model, "variate": list(card.variates), "mse": mse, "mae": mae}
         variates.append(pd.DataFrame(columns))
-    return {"horizon": pd.concat(steps), "variates": pd.concat(variates)}
+    return {
+        "horizon": pd.concat(steps),
+        "variates": pd.concat(variates),
+        "scores": pd.concat(cells),
+    }
+
+
+def _cells(model: str, scores: Scores, card: Card) -> pd.DataFrame:
+    """One row a step and variate."""
+    count_HD = np.where(scores.count > 0, scores.count, np.nan)
+    mse_HD, mae_HD = scores.squared / count_HD, scores.absolute / count_HD
+    horizon, n_variates = count_HD.shape
+    return pd.DataFrame(
+        {
+            "model": model,
+            "step": np.repeat(np.arange(1, horizon + 1), n_variates),
+            "variate": np.tile(card.variates, horizon),
+            "mse": mse_HD.ravel(),
+            "mae": mae_HD.ravel(),
+            "standardised_mse": (mse_HD / scores.scaler.std**2).ravel(),
+            "standardised_mae": (mae_HD / scores.scaler.std).ravel(),
+        }
+    )
 
 
 def draw(

@@ -61,7 +61,14 @@ def test_the_tables_average_to_the_metrics(project: Project) -> None:
     variates = pd.read_csv(project.plots / "variates.csv")
     assert set(horizon["step"]) == set(range(1, 7))
     assert set(variates["variate"]) == {"v0", "v1", "v2"}
+    cells = pd.read_csv(project.plots / "scores.csv")
+    assert len(cells) == len(MODELS) * 6 * 3
     for model in MODELS:
+        each = cells[cells["model"] == model]
+        assert each["standardised_mse"].mean() == pytest.approx(metrics[model]["mse"], rel=0.02)
+        by_variate = each.groupby("variate")["mae"].mean().to_numpy()
+        listed = variates.loc[variates["model"] == model, "mae"].to_numpy()
+        np.testing.assert_allclose(by_variate, listed, rtol=0.02)
         mean = horizon.loc[horizon["model"] == model, "mse"].mean()
         assert mean == pytest.approx(metrics[model]["mse"], rel=0.02)  # few targets are missing
 
