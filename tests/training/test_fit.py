@@ -95,7 +95,7 @@ def test_the_best_epoch_by_validation_is_kept(small: Params, tmp_path: Path) -> 
     """Protects from keeping the last epoch when ``select`` is best."""
     table = make_table()
     # The rate rises to the end, until it wrecks the weights: the best epoch is not the last.
-    recipe = replace(small.train, epochs=4, learning_rate=3.0, averaging=None, warmup=0.99)
+    recipe = replace(small.train, epochs=4, learning_rate=0.3, averaging=None, warmup=0.99)
     kept = {}
     for select in ("best", "last"):
         chosen = replace(recipe, select=select)
