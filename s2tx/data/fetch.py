@@ -49,6 +49,8 @@ def fetch(
         return target
     folder.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
+    if not sha256 and not _tag_file(part).exists():
+        _discard(part)  # nothing could tell whether the rest is of the same version
     reasons = []
     for address in addresses:
         try:

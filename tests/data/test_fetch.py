@@ -175,3 +175,15 @@ def test_no_network_says_what_to_do(tmp_path: Path) -> None:
     """Offline, the message must name the way out."""
     with pytest.raises(S2TXError, match=r"127\.0\.0\.1:9/.*--from FILE"):
         fetch.fetch(["http://127.0.0.1:9/x.csv"], tmp_path, pause=0.0)
+
+
+def test_halves_of_two_versions_are_never_joined(server: Server, tmp_path: Path) -> None:
+    """Without a hash or a strong tag, the rest of a cut download may be of another day's file."""
+    server.tag = 'W/"weak"'
+    server.cuts = [1000] * fetch.ATTEMPTS
+    server.resumable = False
+    with pytest.raises(S2TXError, match="cut"):
+        get(server, tmp_path, sha256=None)
+    server.resumable = True
+    server.body = bytes(reversed(BODY))
+    assert get(server, tmp_path, sha256=None).read_bytes() == server.body
