@@ -20,8 +20,7 @@ README = ROOT / "README.md"
 
 def render() -> str:
     """What stands between the markers."""
-    runs = json.loads((RESULTS / "pipeline.json").read_text(encoding="utf-8"))["runs"]
-    return "\n".join(_lines(runs))
+    return "\n".join([*_scores(_read("pipeline")["runs"]), *_trust(_read("trust"))])
 
 
 def insert(page: str, text: str) -> str:
@@ -30,7 +29,23 @@ def insert(page: str, text: str) -> str:
     return f"{head}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}"
 
 
-def _lines(runs: dict[str, Any]) -> Iterator[str]:
+def _read(name: str) -> Any:
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def _trust(trust: dict[str, Any]) -> Iterator[str]:
+    runs = trust["runs"]
+    killed = sum(name.startswith("killed") for name in runs)
+    hashes = len({run["weights_sha256"] for run in runs.values()})
+    yield ""
+    yield (
+        f"The same training {len(runs)} times from scratch, {killed} of them killed with SIGKILL "
+        f"and started again: {hashes} weight hash{'' if hashes == 1 else 'es'} "
+        "(`python -m benchmarks.trust`, [results/trust.json](results/trust.json))."
+    )
+
+
+def _scores(runs: dict[str, Any]) -> Iterator[str]:
     yield (
         "Real data through the whole pipeline, every test window scored, MSE / MAE standardised by "
         "the train rows; made by `python -m benchmarks.pipeline`, with receipts in "
