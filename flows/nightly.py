@@ -2,8 +2,7 @@
 
 ``python -m flows.nightly`` runs it once, with no server; ``--serve`` stays and runs it on a
 schedule, with no worker (and starts a Prefect server if there is none). Exit codes: 0 done (or
-another night is at work), 1 failed, 2 the input or a setting is at fault; where it is not 0,
-nothing was promoted.
+another night is at work), 1 failed, 2 the input or a setting is at fault.
 """
 
 from __future__ import annotations

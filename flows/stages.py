@@ -9,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 
 from s2tx.data import versions
 from s2tx.data.ingest import Ingested
+from s2tx.data.read import CARD_FILE
 from s2tx.errors import InputError
 from s2tx.forecasting import SERVE
 from s2tx.forecasting.forecaster import Forecast
@@ -45,8 +46,8 @@ def stage(project: Project, name: str) -> None:
 
 @task(task_run_name="pull", **_OUTSIDE)
 def pull(project: Project) -> None:
-    """Bring the data back, if there are none."""
-    if not project.data.exists():
+    """Bring the data back, if they are not whole."""
+    if not (project.data / CARD_FILE).exists():
         versions.pull(project)
 
 
@@ -55,7 +56,16 @@ def ingest(project: Project, params: Params, source: str) -> Ingested:
     """Bring in what is new; refused data end the night, and the current version stays."""
     from s2tx.data.ingest import ingest as bring_in
 
-    return bring_in(project, params, source, append=params.ingest.append)
+    beside = project.root / source  # a worker may stand elsewhere
+    arrived = bring_in(
+        project,
+        params,
+        str(beside) if beside.exists() else source,
+        append=params.ingest.append,
+    )
+    if arrived.changed:
+        versions.commit_data(project, f"Ingest {arrived.card.name}, {arrived.rows} rows")
+    return arrived
 
 
 @task(task_run_name="register", **_OUTSIDE)

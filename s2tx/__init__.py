@@ -11,7 +11,7 @@ The rooms, from the ground up (imports only point to rooms above in this list)::
     registry                              MLflow: tracking, package, promote, ledger
     forecasting                           data frame in, data frame out; serving
     ops                                   doctor
-    stages, cli                           files wired to functions; the command line
+    cli                                   the command line; flows stand beside it
 """
 
 __version__ = "0.1.0"

@@ -148,6 +148,15 @@ class ModelParams:
             value = getattr(self, field.name)
             if type(value) is int:
                 _check(value >= 1, field.name, value, "give 1 or more")
+        for patch, stride in (
+            ("global_patch", self.global_stride),
+            ("local_patch", self.local_stride),
+        ):
+            longest = getattr(self, patch)
+            name = patch.replace("patch", "stride")
+            _check(stride is None or stride <= longest, name, stride, f"give at most {longest}")
+        count = self.global_patches
+        _check(count is None or count >= 3, "global_patches", count, "give 3 or more")
         _check(self.width % self.heads == 0, "heads", self.heads, f"divide width ({self.width})")
         _check(0 <= self.dropout < 1, "dropout", self.dropout, "give a rate from 0 to below 1")
         _check(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from s2tx.params import BaselineParams, ModelParams, RuntimeParams, WindowParams
+from s2tx.errors import InputError
+from s2tx.params import BaselineParams, ModelParams, RuntimeParams, TrainParams, WindowParams
 
 
 def build(
@@ -19,13 +20,19 @@ def build(
 
     Every network has the contract ``forward(x_BLD, observed_BLD=None) -> y_BHD`` on standardised
     values (see ``s2tx.model.s2tx.S2TX.forward``).
+
+    Raises:
+        InputError: ``runtime.scan`` names what this machine does not have.
     """
     match spec:
         case ModelParams():
             from s2tx.model.s2tx import S2TX
             from s2tx.model.scan import choose
 
-            scan = choose(runtime.scan, device)
+            try:
+                scan = choose(runtime.scan, device)
+            except (ImportError, ValueError) as error:
+                raise InputError(str(error), "Set runtime.scan in params.yaml") from error
             return S2TX(window, n_variates, spec, scan).to(device)
         case BaselineParams():
             from s2tx.baselines.linear import DLinear
@@ -43,8 +50,6 @@ def spec_from_dict(fields: dict[str, object]) -> ModelParams | BaselineParams:
         case "s2tx":
             return ModelParams(**fields)  # type: ignore[arg-type]
         case "dlinear":
-            from s2tx.params import TrainParams
-
             train = TrainParams(**fields["train"])  # type: ignore[arg-type]
             return BaselineParams(**{**fields, "train": train})  # type: ignore[arg-type]
         case other:

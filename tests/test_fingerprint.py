@@ -24,12 +24,15 @@ def test_a_run_is_known_by_data_and_params_and_not_by_the_machine(params: Params
     assert mark(replace(small, runtime=replace(small.runtime, threads=1))) == same
     assert mark(replace(small, promote=replace(small.promote, seed=99))) == same
     assert mark(replace(small, inject=replace(small.inject, rate=0.1))) == same
+    assert mark(replace(small, validate=replace(small.validate, max_missing=0.9))) == same
     assert mark(small, make_table(seed=1)) != same
+    other_step = replace(table, card=replace(table.card, step="2h"))
+    assert mark(small, other_step) != same
     for section, field, value in (
         ("train", "epochs", 9),
         ("model", "dropout", 0.9),
         ("window", "horizon", 7),
-        ("validate", "max_missing", 0.9),
+        ("validate", "sentinels", (-1.0,)),
         ("inject", "train", True),
     ):
         other = replace(small, **{section: replace(getattr(small, section), **{field: value})})

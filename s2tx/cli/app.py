@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from s2tx import __version__
+from s2tx.errors import InputError
 from s2tx.params import Params, load_params
 from s2tx.paths import Project
 
@@ -91,6 +92,10 @@ def ingest(
     """Bring a table in: checked first, then swapped in whole and versioned with DVC."""
     from s2tx.data.ingest import ingest as bring_in
 
+    given = [name for name in ("name", "time_column", "step") if locals()[name] is not None]
+    if append and given:
+        option = "--" + given[0].replace("_", "-")
+        raise InputError(f"{option} goes with a new version, not with --append", "Leave it out")
     project, params = _open()
     result = bring_in(
         project,

@@ -11,7 +11,7 @@ from typing import Literal
 
 import pandas as pd
 
-from s2tx.data.table import Card
+from s2tx.data.table import Card, Table
 from s2tx.errors import InputError
 from s2tx.params import DataParams, WindowParams
 
@@ -40,6 +40,22 @@ class Borders:
         """First target row of each window of ``part``; the inputs are the rows before it."""
         rows = self.rows(part)
         return range(max(rows.start, look_back), rows.stop - horizon + 1)
+
+
+def require_observed(table: Table, borders: Borders) -> None:
+    """Every part must hold a reading to learn from or to score.
+
+    Raises:
+        InputError: nothing was observed in a part.
+    """
+    for part in PARTS:
+        rows = borders.rows(part)
+        if not table.observed[rows.start : rows.stop].any():
+            raise InputError(
+                f"nothing was observed in the {part} part of {table.card.name}, from "
+                f"{table.times[rows.start]} to {table.times[rows.stop - 1]}",
+                "Bring rows with readings, or move the borders with data.ratio in params.yaml",
+            )
 
 
 def find_borders(n_rows: int, card: Card, data: DataParams, window: WindowParams) -> Borders:

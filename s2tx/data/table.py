@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,13 @@ class Table:
     def observed(self) -> NDArray[np.bool_]:
         """(T, D) bool, true where there is a reading."""
         return ~np.isnan(self.values)
+
+    def sha256(self) -> str:
+        """Identity of the declaration, the timestamps and the values."""
+        digest = hashlib.sha256(self.card.to_json().encode())
+        digest.update(self.times.asi8.tobytes())
+        digest.update(np.ascontiguousarray(self.values).tobytes())
+        return digest.hexdigest()
 
     def frame(self) -> pd.DataFrame:
         """As a data frame: the time column first, then the variates."""

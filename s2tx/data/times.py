@@ -27,7 +27,7 @@ _AMBIGUOUS = tuple(
     for sep in "/-"
     for clock in (" %H:%M", " %H:%M:%S", "")
 )
-_ZONE = re.compile(r"(Z|[+-]\d{2}:?\d{2})$")
+_ZONE = re.compile(r"(Z|[+-]\d{2}(?::?\d{2})?)$")  # +01 alone is how PostgreSQL writes it
 _UNITS = (("D", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
@@ -46,6 +46,7 @@ def parse(texts: pd.Series, where: str, places: Sequence[str]) -> pd.DatetimeInd
     texts = texts.astype("str").fillna("").str.strip()
     zones = texts.str.extract(_ZONE, expand=False).where(texts.str.contains(":"))
     zones = zones.fillna("none").replace("Z", "+0000").str.replace(":", "")
+    zones = zones.str.replace(r"^([+-]\d{2})$", r"\g<1>00", regex=True)
     offsets = zones.unique()
     if len(offsets) > 1:
         row = int(np.flatnonzero(zones == offsets[1])[0])

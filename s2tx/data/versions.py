@@ -47,6 +47,20 @@ def add_data(project: Project) -> None:
     _dvc(project, "add", "--quiet", "data")
 
 
+def commit_data(project: Project, message: str) -> None:
+    """Commit ``data.dvc``, and it alone, so that git can bring this version back.
+
+    Raises:
+        S2TXError: git failed; the version is in DVC's cache all the same.
+    """
+    for words in (["add", "data.dvc"], ["commit", "--quiet", "--only", "data.dvc", "-m", message]):
+        done = subprocess.run(
+            ["git", *words], cwd=project.root, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise S2TXError(f"git {words[0]} data.dvc failed: {done.stderr or done.stdout}".strip())
+
+
 def push(project: Project) -> None:
     """Copy the current version of the data to the default remote.
 

@@ -16,6 +16,7 @@ from s2tx.data.split import PARTS, Borders, find_borders
 from s2tx.data.table import Table
 from s2tx.evaluation import plots
 from s2tx.evaluation.metrics import Scores, score
+from s2tx.model.scan import resolve
 from s2tx.params import Params, as_dict
 from s2tx.paths import Project, write_text
 from s2tx.training.bundle import Bundle, Predictor, weights_hash
@@ -122,12 +123,17 @@ def _receipt(
             "last": "nothing: the last epoch is kept",
         }[params.train.select],
         "missing": as_dict(params.inject),
-        "seeds": {"train": params.train.seed, "inject": params.inject.seed},
+        "seeds": {
+            "train": params.train.seed,
+            "baseline": params.baseline.train.seed,
+            "inject": params.inject.seed,
+        },
         "fingerprint": bundle.fingerprint,
         "weights_sha256": weights_hash(project.model),
         "params_sha256": identity.of_file(project.params),
         "code": identity.git_commit(project.root),
-        "runtime": as_dict(params.runtime),
+        "runtime": as_dict(params.runtime)
+        | {"device": bundle.device.type, "scan": resolve(params.runtime.scan, bundle.device)},
         "machine": identity.machine(),
     }
 

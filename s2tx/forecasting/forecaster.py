@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from s2tx.data.profile import take_out_sentinels
 from s2tx.data.table import Table
 from s2tx.errors import InputError, S2TXError
 from s2tx.params import Params, RuntimeParams
@@ -95,7 +96,11 @@ class Forecaster:
                 "Give rows in order of time, each step once; leave cells empty where a reading "
                 "is missing",
             )
-        checked = {column: _numbers(newest[column], rows) for column in card.variates}
+        sentinels = self.bundle.sentinels
+        checked = {
+            column: take_out_sentinels(_numbers(newest[column], rows), sentinels)[0]
+            for column in card.variates
+        }
         return pd.DataFrame({card.time_column: times, **checked})
 
 

@@ -90,14 +90,16 @@ class Bundle(Predictor):
         spec: the model's section of the params.
         card: of the data it was trained on.
         fingerprint: of the training run (code, data and params).
+        sentinels: values that mean "no reading", in training as in service.
     """
 
     spec: ModelParams | BaselineParams
     card: Card
     fingerprint: str
+    sentinels: tuple[float, ...] = ()
 
     def save(self, folder: Path) -> None:
-        """Write the folder, replacing what is there; a reader never sees a half of it."""
+        """Write the folder beside and rename it, replacing what is there."""
         from safetensors.torch import save_file
 
         part = folder.with_name(f".{folder.name}.part")
@@ -112,11 +114,16 @@ class Bundle(Predictor):
             "window": as_dict(self.window),
             "scaler": {"mean": self.scaler.mean.tolist(), "std": self.scaler.std.tolist()},
             "data": asdict(self.card),
+            "sentinels": self.sentinels,
         }
         text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
         (part / CONFIG).write_text(text, encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
+        old = folder.with_name(f".{folder.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.replace(old)
         part.replace(folder)
+        shutil.rmtree(old, ignore_errors=True)
 
     @classmethod
     def load(cls, folder: Path, runtime: RuntimeParams, device: torch.device) -> Bundle:
@@ -134,8 +141,9 @@ class Bundle(Predictor):
         network = zoo.build(spec, window, len(card.variates), runtime, device)
         network.load_state_dict(load_file(folder / WEIGHTS, device=str(device)))
         scaler = Scaler(np.array(config["scaler"]["mean"]), np.array(config["scaler"]["std"]))
-        fingerprint = config["fingerprint"]
-        return cls(network.eval(), window, scaler, device, spec, card, fingerprint)
+        fingerprint, sentinels = config["fingerprint"], tuple(config["sentinels"])
+        network.eval()
+        return cls(network, window, scaler, device, spec, card, fingerprint, sentinels)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

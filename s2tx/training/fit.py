@@ -118,9 +118,13 @@ def fit(
         run.check_finite(order, params.batch_size)
         with fabric.autocast():
             mse, mae = errors(kept, windows, validation, params.batch_size)
-        entry = Epoch(
-            run.epoch + 1, run.losses.mean().item(), mse, mae, float(schedule.get_last_lr()[0])
-        )
+        if not math.isfinite(mse):
+            raise NonFiniteLossError(
+                f"the validation MSE is {mse} after epoch {run.epoch + 1}: lower "
+                f"train.learning_rate; nothing was registered"
+            )
+        rate = float(schedule.get_last_lr()[0])
+        entry = Epoch(run.epoch + 1, run.losses.mean().item(), mse, mae, rate)
         run.end_epoch(entry, kept)
         run.save(checkpoint)
         for watcher in watchers:

@@ -12,7 +12,7 @@ from s2tx import fingerprint as identity
 from s2tx import zoo
 from s2tx.data.missing import Mask, read_mask
 from s2tx.data.scaling import Scaler
-from s2tx.data.split import find_borders
+from s2tx.data.split import find_borders, require_observed
 from s2tx.data.table import Table
 from s2tx.params import BaselineParams, ModelParams, Params, TrainParams, as_dict
 from s2tx.paths import Project, write_text
@@ -40,7 +40,7 @@ def train(
         mask: what the inputs may show.
         spec: which model.
         recipe: how it is trained.
-        params: the sections ``data``, ``window`` and ``runtime`` are read.
+        params: ``data``, ``window``, ``runtime`` and ``validate.sentinels`` are read.
         checkpoints: folder of resumable states.
         watchers: told of every step and epoch.
 
@@ -48,6 +48,7 @@ def train(
         The trained model and its history.
     """
     borders = find_borders(len(table.times), table.card, params.data, params.window)
+    require_observed(table, borders)
     scaler = Scaler.fit(table.values[: borders.train])
     fabric = start(params.runtime)
     torch.manual_seed(recipe.seed)
@@ -55,7 +56,9 @@ def train(
         spec, params.window, len(table.card.variates), params.runtime, fabric.device
     )
     predictor = Predictor(network, params.window, scaler, fabric.device)
-    windows = predictor.windows(table, mask.visible, mask.tail_steps)
+    visible = mask.visible.copy()
+    visible[borders.train :] = True  # the mask is of the train rows: the choice is made in the open
+    windows = predictor.windows(table, visible, mask.tail_steps)
     mark = fingerprint(table, spec, recipe, params)
     checkpoint = Checkpoint.of_run(checkpoints, mark)
     look_back, horizon = params.window.look_back, params.window.horizon
@@ -70,23 +73,25 @@ def train(
         watchers,
     )
     fields = {field.name: getattr(predictor, field.name) for field in dataclasses.fields(predictor)}
-    return Bundle(**fields, spec=spec, card=table.card, fingerprint=mark), history
+    sentinels = params.validate.sentinels
+    bundle = Bundle(**fields, spec=spec, card=table.card, fingerprint=mark, sentinels=sentinels)
+    return bundle, history
 
 
 def fingerprint(
     table: Table, spec: ModelParams | BaselineParams, recipe: TrainParams, params: Params
 ) -> str:
     """Identity of a training run: code, data and params, and nothing of the machine."""
-    settings: list[object] = [params.data, params.validate, params.window]
+    settings: list[object] = [params.data, params.window, params.validate.sentinels]
     if params.inject.train:
         settings.append(params.inject)
     return identity.of_json(
         {
             "code": identity.of_code(CODE),
-            "data": table.card.sha256,
+            "data": table.sha256(),
             "model": as_dict(spec),
             "train": as_dict(recipe),
-            "settings": [as_dict(section) for section in settings],
+            "settings": [str(section) for section in settings],
         }
     )
 

@@ -43,6 +43,7 @@ def test_long_decimals_keep_their_last_digit(tmp_path: Path) -> None:
         ("%Y-%m-%dT%H:%M:%SZ", "UTC"),
         ("%Y-%m-%d %H:%M:%S+01:00", "UTC"),
         ("%Y-%m-%d %H:%M:%S+0100", "UTC"),
+        ("%Y-%m-%d %H:%M:%S+01", "UTC"),
         ("%Y/%-m/%-d %-H:%M", None),
         ("%d.%m.%Y %H:%M", None),
         ("%d/%m/%Y %H:%M", None),
@@ -54,7 +55,7 @@ def test_time_formats(form: str, zone: str | None, tmp_path: Path) -> None:
     times = pd.date_range("2024-01-01", periods=600, freq="1h")
     frame = good_frame().assign(date=times.strftime(form))
     raw = read_raw(write(frame, tmp_path / "x.csv"))
-    expected = times - pd.Timedelta("1h") if "01:00" in form or "0100" in form else times
+    expected = times - pd.Timedelta("1h") if "+01" in form else times
     assert (raw.times.tz is not None) == (zone is not None)
     assert raw.times.dtype == (f"datetime64[ns, {zone}]" if zone else "datetime64[ns]")
     assert (raw.times.tz_localize(None) == expected).all()

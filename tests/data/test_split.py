@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2tx.data.split import PARTS, Borders, find_borders
+from s2tx.data.split import PARTS, Borders, find_borders, require_observed
 from s2tx.errors import InputError
 from s2tx.params import Params, WindowParams
 from tests.builders import make_table
@@ -60,6 +61,16 @@ def test_a_part_without_a_window_is_refused(params: Params) -> None:
         find_borders(500, CARD, params.data, WINDOW)
     with pytest.raises(InputError, match="20 months of 30 days, 14400 rows; small has 9000"):
         find_borders(9000, replace(CARD, split="ett"), params.data, WINDOW)
+
+
+def test_a_part_without_a_reading_is_refused() -> None:
+    """Protects the choice of the checkpoint from a validation part in which nothing was seen."""
+    table = make_table(600)
+    borders = Borders(420, 480, 600)
+    require_observed(table, borders)
+    table.values[420:480] = np.nan
+    with pytest.raises(InputError, match="nothing was observed in the validation part of small"):
+        require_observed(table, borders)
 
 
 def test_params_overrule_the_card(params: Params) -> None:

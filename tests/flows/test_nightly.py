@@ -184,7 +184,11 @@ def test_data_are_pulled_only_where_there_are_none(project: Project, calls: list
     """A pull over data that somebody just ingested would take them away again."""
     night.nightly(pull=True, root=str(project.root))
     assert calls[0] == "pull"
-    project.data.mkdir()
+    project.data.mkdir()  # as a pull that was killed half-way leaves it
+    calls.clear()
+    night.nightly(pull=True, root=str(project.root))
+    assert calls[0] == "pull"
+    (project.data / "dataset.json").touch()
     calls.clear()
     night.nightly(pull=True, root=str(project.root))
     assert "pull" not in calls

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,16 @@ def test_a_variate_that_is_wholly_missing_still_gets_a_forecast(
 ) -> None:
     """A dead sensor must not stop the others' forecast."""
     assert forecaster.predict(frame.assign(load=np.nan)).notna().all().all()
+
+
+def test_a_sentinel_is_a_missing_reading_in_service_too(tiny: Params, frame: pd.DataFrame) -> None:
+    """A logger's -9999 taken for a load would be the forecast's largest input by far."""
+    bundle = dataclasses.replace(tiny_bundle(tiny_table(), tiny), sentinels=(-9999.0,))
+    coded, gone = frame.copy(), frame.copy()
+    coded.loc[coded.index[-3:], "load"] = -9999.0
+    gone.loc[gone.index[-3:], "load"] = np.nan
+    forecaster = Forecaster(bundle)
+    pd.testing.assert_frame_equal(forecaster.predict(coded), forecaster.predict(gone))
 
 
 def test_the_same_champion_and_data_give_the_same_bytes(in_service: Project, tiny: Params) -> None:

@@ -27,7 +27,7 @@ def bundle(request: pytest.FixtureRequest, params: Params) -> Bundle:
     torch.manual_seed(0)
     network = zoo.build(spec, small.window, 3, small.runtime, CPU).eval()
     scaler = Scaler.fit(table.values[:400])
-    return Bundle(network, small.window, scaler, CPU, spec, table.card, "f" * 64)
+    return Bundle(network, small.window, scaler, CPU, spec, table.card, "f" * 64, (-9999.0,))
 
 
 def test_what_is_saved_comes_back(bundle: Bundle, params: Params, tmp_path: Path) -> None:
@@ -36,7 +36,8 @@ def test_what_is_saved_comes_back(bundle: Bundle, params: Params, tmp_path: Path
     loaded = Bundle.load(tmp_path / "model", params.runtime, CPU)
     values = make_table(missing=0.1).values
     assert np.array_equal(loaded.forecast(values), bundle.forecast(values))
-    assert (loaded.spec, loaded.card, loaded.window) == (bundle.spec, bundle.card, bundle.window)
+    for field in ("spec", "card", "window", "fingerprint", "sentinels"):
+        assert getattr(loaded, field) == getattr(bundle, field)
 
 
 def test_saving_twice_gives_the_same_bytes(bundle: Bundle, tmp_path: Path) -> None:

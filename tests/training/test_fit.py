@@ -141,6 +141,28 @@ def test_a_non_finite_loss_names_step_and_batch_and_keeps_nothing(
     assert state["step"] == 1  # the last good one: nothing after the fault was kept
 
 
+def test_a_non_finite_validation_error_keeps_nothing(
+    small: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects from weights that broke in the last step of an epoch, whose loss was still good."""
+    monkeypatch.setattr("s2tx.training.fit.errors", lambda *_: (float("nan"), float("nan")))
+    with pytest.raises(NonFiniteLossError, match="validation MSE is nan after epoch 1"):
+        train(make_table(), EVERYTHING, small.model, small.train, small, tmp_path)
+
+
+def test_a_training_mask_does_not_reach_the_validation_windows(
+    small: Params, tmp_path: Path
+) -> None:
+    """Protects the choice of the checkpoint: readings of the validation part stay visible."""
+    table = make_table()
+    hidden = table.observed
+    hidden[420:] = False
+    one, _ = train(table, Mask(hidden, 0), small.model, small.train, small, tmp_path / "a")
+    two, _ = train(table, EVERYTHING, small.model, small.train, small, tmp_path / "b")
+    for name, tensor in one.network.state_dict().items():
+        assert torch.equal(tensor, two.network.state_dict()[name]), name
+
+
 def test_test_rows_do_not_touch_the_weights(small: Params, tmp_path: Path) -> None:
     """Protects from a leak: rows after the validation part may be anything."""
     table, other = make_table(), make_table()

@@ -57,6 +57,23 @@ def _compiled(
     return decorate
 
 
+def _inlined(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Compile a helper into whoever calls it.
+
+    With a body of its own it would have two, one optimised alone and one beside its caller. Which
+    of them runs depends on whether this process compiled or found the result on disk, and they
+    round differently: two runs of one training would not give the same bits.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        compiled: Callable[..., Any] = numba.njit(error_model="numpy", forceinline=True, **options)(
+            function
+        )
+        return compiled
+
+    return decorate
+
+
 # --- Elementary functions -----------------------------------------------------------------------
 # Written out, because a call into the C library would stop the compiler from vectorising a loop.
 # Every constant is a float32: a Python number would turn the arithmetic into float64.
@@ -76,7 +93,7 @@ _L1, _L2, _L3, _L4 = np.float32(1 / 3), np.float32(1 / 5), np.float32(1 / 7), np
 _L5, _L6, _L7 = np.float32(1 / 11), np.float32(1 / 13), np.float32(1 / 15)
 
 
-@_compiled(fastmath=_CONTRACT)
+@_inlined(fastmath=_CONTRACT)
 def _exp(x: Any) -> Any:
     """exp within 1 ulp; results under 2.5e-38 are 0."""
     floor = _LOW if x < _LOW else x  # this way round a NaN passes
@@ -91,7 +108,7 @@ def _exp(x: Any) -> Any:
     return _INF if x > _HIGH else y
 
 
-@_compiled(fastmath=_CONTRACT)
+@_inlined(fastmath=_CONTRACT)
 def _softplus(x: Any) -> Any:
     """log(1 + exp(x)), exact to a few ulp on both tails."""
     e = _exp(-x if x > _ZERO else x)
@@ -101,7 +118,7 @@ def _softplus(x: Any) -> Any:
     return (x if x > _ZERO else _ZERO) + _TWO * s * p
 
 
-@_compiled(fastmath=_CONTRACT)
+@_inlined(fastmath=_CONTRACT)
 def _sigmoid(x: Any) -> Any:
     e = _exp(-x if x > _ZERO else x)
     return (_ONE if x > _ZERO else e) / (_ONE + e)
@@ -118,7 +135,7 @@ _A, _H, _DH, _DA = 0, 1, 2, 3  # rows of ``lane``, the quantities of one state i
 _DECAY, _BEFORE = 0, 1  # rows of ``past``, what the reverse pass needs of one step
 
 
-@_compiled()
+@_inlined()
 def _load(source: Any, start: int, stop: int, base: int, step: Any, row: int) -> None:
     """Copy ``source[base:, start:stop]`` (channels, steps) into a row of ``step``."""
     for t in range(stop - start):
@@ -126,14 +143,14 @@ def _load(source: Any, start: int, stop: int, base: int, step: Any, row: int) ->
             step[row, t, i] = source[base + i, start + t]
 
 
-@_compiled()
+@_inlined()
 def _store(step: Any, row: int, start: int, stop: int, base: int, target: Any) -> None:
     for t in range(stop - start):
         for i in range(min(LANES, target.shape[0] - base)):
             target[base + i, start + t] = step[row, t, i]
 
 
-@_compiled(fastmath=_REORDER)
+@_inlined(fastmath=_REORDER)
 def _prepare(flat: Any, size: int, softplus: bool) -> None:
     """From raw step sizes and x, the step sizes and the drive."""
     if softplus:
@@ -146,7 +163,7 @@ def _prepare(flat: Any, size: int, softplus: bool) -> None:
         flat[_DRIVE, i] = flat[_DT, i] * flat[_X, i]
 
 
-@_compiled()
+@_inlined()
 def _vector(source: Any, base: int) -> Any:
     """LANES values of a vector over channels, zeros past its end."""
     lanes = np.zeros(LANES, np.float32)
@@ -155,7 +172,7 @@ def _vector(source: Any, base: int) -> Any:
     return lanes
 
 
-@_compiled(fastmath=_REORDER)
+@_inlined(fastmath=_REORDER)
 def _forward_task(
     u: Any, delta: Any, A: Any, B: Any, C: Any, D: Any, z: Any, bias: Any, softplus: bool,
     gated: bool, first: int, last: int, base: int, y: Any, states: Any,
@@ -196,7 +213,7 @@ def _forward_task(
             _store(step, _Y, start, stop, base, y[n])
 
 
-@_compiled(fastmath=_REORDER)
+@_inlined(fastmath=_REORDER)
 def _backward_task(
     u: Any, delta: Any, A: Any, B: Any, C: Any, D: Any, z: Any, bias: Any, softplus: bool,
     gated: bool, first: int, last: int, base: int, states: Any, dy: Any,

@@ -8,7 +8,7 @@ try:
     from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
 except ImportError as error:  # it also fails where only its compiled part is absent
     raise ImportError(
-        'runtime.scan is mamba_ssm, which is not installed: pip install "s2tx[cuda]" '
+        'runtime.scan is mamba_ssm, which is not installed: pip install -e ".[cuda]" '
         "(needs nvcc), or set runtime.scan to auto"
     ) from error
 

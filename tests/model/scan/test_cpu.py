@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -333,3 +337,29 @@ def test_an_empty_batch_gives_an_empty_output() -> None:
     y, grads = run(selective_scan, given, softplus=True)
     assert y.shape == (0, 3, 4)
     assert torch.equal(grads["A"], torch.zeros(3, 2))
+
+
+@pytest.mark.slow
+def test_a_fresh_compilation_and_the_cached_one_give_the_same_bits(tmp_path: Path) -> None:
+    """A training that is killed compiled its kernels, the one that resumes finds them on disk."""
+    code = """
+import hashlib, torch
+from s2tx.model.scan.cpu import selective_scan
+torch.manual_seed(0)
+N, I, L, K = 8, 32, 67, 16
+u, delta, z = (torch.randn(N, L, I).transpose(1, 2) for _ in range(3))
+B, C = (torch.randn(N, L, K).transpose(1, 2) for _ in range(2))
+leaves = [u, delta, -torch.rand(I, K), B, C, torch.randn(I), z, torch.randn(I)]
+leaves = [leaf.requires_grad_() for leaf in leaves]
+y = selective_scan(*leaves, softplus=True)
+for result in (y, *torch.autograd.grad(y.square().sum(), leaves)):
+    print(hashlib.sha256(result.detach().contiguous().numpy().tobytes()).hexdigest())
+"""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", code]
+    fresh, cached = (
+        subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    )
+    assert len(fresh.split()) == 9
+    assert fresh == cached
