@@ -92,10 +92,9 @@ def ingest(
     """Bring a table in: checked first, then swapped in whole and versioned with DVC."""
     from s2tx.data.ingest import ingest as bring_in
 
-    given = [name for name in ("name", "time_column", "step") if locals()[name] is not None]
-    if append and given:
-        option = "--" + given[0].replace("_", "-")
-        raise InputError(f"{option} goes with a new version, not with --append", "Leave it out")
+    for option, value in {"--name": name, "--time-column": time_column, "--step": step}.items():
+        if append and value is not None:
+            raise InputError(f"{option} goes with a new version, not with --append", "Leave it out")
     project, params = _open()
     result = bring_in(
         project,

@@ -141,7 +141,7 @@ class Bundle(Predictor):
         network = zoo.build(spec, window, len(card.variates), runtime, device)
         network.load_state_dict(load_file(folder / WEIGHTS, device=str(device)))
         scaler = Scaler(np.array(config["scaler"]["mean"]), np.array(config["scaler"]["std"]))
-        fingerprint, sentinels = config["fingerprint"], tuple(config["sentinels"])
+        fingerprint, sentinels = config["fingerprint"], tuple(config.get("sentinels", ()))
         network.eval()
         return cls(network, window, scaler, device, spec, card, fingerprint, sentinels)
 

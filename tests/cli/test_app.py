@@ -80,6 +80,23 @@ def test_inputs_of_stages_that_are_not_there_are_named(tmp_path: Path) -> None:
         assert "does not exist" in done.stderr or "no " in done.stderr, (stage, done.stderr)
 
 
+def test_a_broken_table_is_refused_and_put_aside(tmp_path: Path) -> None:
+    """Protects the nightly script: exit code 2, the place and the value, the file in quarantine."""
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (tmp_path / ".dvc").mkdir()
+    bad = tmp_path / "bad.csv"
+    bad.write_text("date,load\n2024-01-01 00:00:00,1.0\n2024-01-01 01:00:00,oops\n")
+    done = run("ingest", str(bad), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "line 3" in done.stderr
+    assert "oops" in done.stderr
+    assert not (tmp_path / "data").exists()
+    assert len(list((tmp_path / "quarantine").glob("bad-*/report.json"))) == 1
+    done = run("ingest", str(bad), "--append", "--step", "1h", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--step goes with a new version" in done.stderr
+
+
 def test_json_is_one_object(tmp_path: Path) -> None:
     """Protects scripts that read ``--json``."""
     done = run("doctor", "--json", cwd=tmp_path)
