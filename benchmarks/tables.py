@@ -65,7 +65,9 @@ def _scores(runs: dict[str, Any]) -> Iterator[str]:
         )
         span = f"{window['look_back']} → {window['horizon']}"
         yield f"| {name} | {span} | {run['metrics']['windows']} | {' | '.join(scores)} |"
-    short = [name for name, run in runs.items() if "train.stride" in run.get("settings", {})]
+    short = [
+        name for name, run in runs.items() if run.get("settings", {}).get("train.epochs", 9) < 3
+    ]
     if short:
         yield ""
         yield f"Trained only briefly, to see them through: {', '.join(short)}."

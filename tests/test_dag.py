@@ -9,7 +9,8 @@ from pathlib import PurePosixPath
 import pytest
 import yaml
 
-from s2tx.training.train import CODE
+from s2tx.params import Params
+from s2tx.training.train import code_of
 from tests.conftest import ROOT
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -77,9 +78,10 @@ def test_dependencies_exist() -> None:
     assert [dep for dep in code if not (ROOT / dep).exists()] == []
 
 
-def test_the_fingerprint_covers_the_code_of_training() -> None:
-    """Protects the MLflow run's identity: what makes ``train`` stale makes another run."""
-    for stage in ("train", "baseline"):
-        for dep in STAGES[stage]["deps"]:
-            if dep.startswith("s2tx/"):
-                assert dep.split("/")[1] in CODE, dep
+def test_the_fingerprint_covers_the_code_that_dvc_sees(params: Params) -> None:
+    """Protects the MLflow run's identity: what makes ``train`` stale makes another run, and
+    nothing else does."""
+    for stage, spec in (("train", params.model), ("baseline", params.baseline)):
+        deps = STAGES[stage]["deps"]
+        listed = {dep.removeprefix("s2tx/") for dep in deps if dep.startswith("s2tx/")}
+        assert listed == set(code_of(spec))

@@ -21,7 +21,14 @@ from s2tx.training.checkpoint import Checkpoint
 from s2tx.training.fit import Epoch, Watch, fit
 from s2tx.training.runtime import start
 
-CODE = ("data", "model", "baselines", "zoo.py", "training", "params.py")
+# The code that decides the weights, as the stages in dvc.yaml list it.
+_DATA_CODE = ("missing", "scaling", "split", "table", "windows")
+_CODE = (*(f"data/{name}.py" for name in _DATA_CODE), "training", "zoo.py")
+
+
+def code_of(spec: ModelParams | BaselineParams) -> tuple[str, ...]:
+    """Rooms and files, below ``s2tx/``, whose sources are part of a training's fingerprint."""
+    return (*_CODE, "model" if isinstance(spec, ModelParams) else "baselines")
 
 
 def train(
@@ -87,7 +94,7 @@ def fingerprint(
         settings.append(params.inject)
     return identity.of_json(
         {
-            "code": identity.of_code(CODE),
+            "code": identity.of_code(code_of(spec)),
             "data": table.sha256(),
             "model": as_dict(spec),
             "train": as_dict(recipe),
