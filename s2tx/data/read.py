@@ -257,7 +257,12 @@ def _times(cells: pd.Series, where: str, places: tuple[str, ...]) -> pd.Datetime
 
 def _numbers(cells: pd.Series, path: Path, column: str, places: tuple[str, ...]) -> Any:
     """(T,) float64, NaN where a cell is empty or says so."""
-    if pd.api.types.is_bool_dtype(cells.dtype) or pd.api.types.is_datetime64_any_dtype(cells.dtype):
+    no_numbers = (
+        pd.api.types.is_bool_dtype,
+        pd.api.types.is_datetime64_any_dtype,
+        pd.api.types.is_timedelta64_dtype,
+    )
+    if any(holds(cells.dtype) for holds in no_numbers):
         raise InputError(
             f"{path.name}, column {column!r} holds {cells.dtype}, not numbers", "Drop the column"
         )

@@ -123,6 +123,14 @@ def move(
         client.set_registered_model_alias(name, ALIAS, str(new))
 
 
+def settled(project: Project, client: MlflowClient, name: str) -> int | None:
+    """The version in service, with the ledger brought in line; no move comes between."""
+    with locked(project, "ledger"):
+        found = champion(client, name)
+        settle(project, name, found)
+    return found
+
+
 def settle(project: Project, name: str, found: int | None) -> None:
     """Write down where the alias is, if the last line about it says something else."""
     said = reigns(read(path_of(project)), name)

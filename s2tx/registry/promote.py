@@ -111,8 +111,7 @@ def rollback(
     card = Table.read(project.table).card
     name = model_name(card, params.window)
     client = connect(project)
-    current = ledger.champion(client, name)
-    ledger.settle(project, name, current)
+    current = ledger.settled(project, client, name)
     reigns = ledger.reigns(ledger.read(ledger.path_of(project)), name)
     if to is None:
         if len(reigns) < 2 or current is None:

@@ -87,6 +87,13 @@ def true_and_false(folder: Path, frame: pd.DataFrame) -> Path:
     return write(frame.assign(load=frame["load"] > 10), folder / "my.csv")
 
 
+@refused(r"column 'load' holds timedelta")
+def durations_in_parquet(folder: Path, frame: pd.DataFrame) -> Path:
+    path = folder / "my.parquet"
+    frame.assign(load=pd.to_timedelta(frame["load"], unit="h")).to_parquet(path)
+    return path
+
+
 @refused(r"line 302: 2024-01-13 11:00:00 occurs twice with different values, column 'load'")
 def conflicting_duplicates(folder: Path, frame: pd.DataFrame) -> Path:
     rows = lines(frame)
