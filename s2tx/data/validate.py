@@ -19,13 +19,11 @@ from s2tx.data.explain import Evidence, explain
 from s2tx.data.findings import Finding, Report, some
 from s2tx.data.profile import profile, take_out_sentinels
 from s2tx.data.read import Raw, read_current
-from s2tx.data.split import Part, find_borders
+from s2tx.data.split import PARTS, find_borders
 from s2tx.data.table import Table
 from s2tx.errors import InputError
 from s2tx.params import DataParams, Params, ValidateParams, WindowParams
 from s2tx.paths import Project, write_text
-
-PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 
 def run_validate(project: Project, params: Params) -> Report:

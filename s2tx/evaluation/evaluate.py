@@ -37,6 +37,11 @@ class Evaluation:
     missing: dict[str, Scores]
     borders: Borders
 
+    @property
+    def windows(self) -> int:
+        """How many were scored, the same for every model."""
+        return len(next(iter(self.clean.values())).window_mse)
+
 
 def season_of(step: pd.Timedelta) -> int:
     """The season that a step suggests: a day, for daily rows a week, for weekly rows a year."""
@@ -97,9 +102,8 @@ def _metrics(evaluation: Evaluation) -> dict[str, Any]:
     def summary(scores: dict[str, Scores]) -> dict[str, Any]:
         return {name: {"mse": each.mse, "mae": each.mae} for name, each in scores.items()}
 
-    windows = len(next(iter(evaluation.clean.values())).window_mse)
     return {
-        "windows": windows,
+        "windows": evaluation.windows,
         "test": summary(evaluation.clean),
         "test_missing": summary(evaluation.missing),
     }
@@ -115,7 +119,7 @@ def _receipt(
         "data": {"name": table.card.name, "sha256": table.card.sha256, "rows": len(table.times)},
         "split": {part: [rows.start, rows.stop] for part, rows in parts.items()},
         "window": as_dict(params.window),
-        "windows_scored": len(next(iter(evaluation.clean.values())).window_mse),
+        "windows_scored": evaluation.windows,
         "stride": 1,
         "scaler": "mean and population deviation of the observed train rows",
         "checkpoint_chosen_by": {

@@ -78,6 +78,8 @@ def register(project: Project, params: Params, serve: Path) -> Registered:
         UnreachableError: MLflow does not answer.
         S2TXError: the packaged model does not load or predict; nothing was registered.
     """
+    from mlflow.exceptions import MlflowException
+
     run_id = tracking.sync(project, params)
     client = connect(project)
     config, weights = read_config(project.model), weights_hash(project.model)
@@ -92,7 +94,7 @@ def register(project: Project, params: Params, serve: Path) -> Registered:
             package = Path(folder) / "package"
             _save(project.model, serve, table, package)
             client.log_artifacts(run_id, str(package), place)
-        with contextlib.suppress(_already_exists()):
+        with contextlib.suppress(MlflowException):  # it exists already
             client.create_registered_model(name)
         tags = {
             tracking.FINGERPRINT: str(config["fingerprint"]),
@@ -172,13 +174,6 @@ def _copy_sources(target: Path) -> None:
 
 def _pinned(distribution: str) -> str:
     return f"{distribution}=={metadata.version(distribution).split('+')[0]}"
-
-
-def _already_exists() -> type[Exception]:
-    from mlflow.exceptions import MlflowException
-
-    kind: type[Exception] = MlflowException
-    return kind
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from s2tx.errors import InputError, S2TXError
 from s2tx.params import Params
 from s2tx.paths import Project
 from s2tx.registry import ledger
-from s2tx.registry.champion import load_champion, load_version
+from s2tx.registry.champion import load_version
 from s2tx.registry.compare import compare, score_alone
 from s2tx.registry.package import find_version, model_name
 from s2tx.registry.store import connect
@@ -23,8 +23,6 @@ from s2tx.training.bundle import read_config, weights_hash
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-__all__ = ["Decision", "load_champion", "promote", "rollback"]
 
 
 @dataclass(frozen=True)

@@ -79,9 +79,13 @@ def train(
         checkpoint,
         watchers,
     )
-    fields = {field.name: getattr(predictor, field.name) for field in dataclasses.fields(predictor)}
-    sentinels = params.validate.sentinels
-    bundle = Bundle(**fields, spec=spec, card=table.card, fingerprint=mark, sentinels=sentinels)
+    bundle = Bundle(
+        **vars(predictor),
+        spec=spec,
+        card=table.card,
+        fingerprint=mark,
+        sentinels=params.validate.sentinels,
+    )
     return bundle, history
 
 

@@ -14,8 +14,9 @@ from s2tx.params import Params
 from s2tx.paths import Project
 from s2tx.registry import ledger
 from s2tx.registry import promote as gate
+from s2tx.registry.champion import load_champion
 from s2tx.registry.package import register
-from s2tx.registry.promote import load_champion, promote, rollback
+from s2tx.registry.promote import promote, rollback
 from s2tx.registry.store import connect
 from s2tx.training.bundle import Bundle
 from tests.tiny import CPU, put_on_disk, tiny_bundle, tiny_table
