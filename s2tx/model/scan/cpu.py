@@ -6,25 +6,14 @@ T chunks of steps, W lanes of a block.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from s2tx.model.scan.cpu_kernels import CHUNK, GROUPS, LANES, kernels, launch_threads
-
-# Every launch holds it: not each of Numba's threading layers takes calls from two threads at once.
-_LAUNCH = threading.Lock()
-
-
-def _launch(kernel: Callable[..., Any], *arguments: Tensor | bool | int) -> None:
-    """Run a kernel over the tensors' own memory, on as many threads as torch uses."""
-    views = [x.detach().numpy() if isinstance(x, Tensor) else x for x in arguments]
-    with _LAUNCH, launch_threads(torch.get_num_threads()):
-        kernel(*views)
+from s2tx.model.compiled import GROUPS, LANES, launch
+from s2tx.model.scan.cpu_kernels import CHUNK, kernels
 
 
 class _Scan(torch.autograd.Function):
@@ -51,7 +40,7 @@ class _Scan(torch.autograd.Function):
         dz = u.new_empty(0, 0, 0) if z is None else torch.empty_like(z)
         dA, dD, dbias = u.new_empty(groups, I, K), u.new_empty(groups, I), u.new_empty(groups, I)
         dB, dC = (u.new_empty(blocks, N, L, K).transpose(2, 3) for _ in range(2))
-        _launch(
+        launch(
             kernels()[1], *_arguments(u, delta, A, B, C, D, z, delta_bias, ctx.softplus),
             groups, states, dy, du, ddelta, dA, dB, dC, dD, dz, dbias,
         )  # fmt: skip
@@ -88,7 +77,7 @@ def _run(
     y = u.new_empty(N, L, I).transpose(1, 2)  # the layout of the linear map that follows
     states = u.new_empty(N if keep else 0, -(-I // LANES), -(-L // CHUNK), K, LANES)
     arguments = _arguments(u, delta, A, B, C, D, z, delta_bias, softplus)
-    _launch(kernels()[0], *arguments, min(N, GROUPS), y, states)
+    launch(kernels()[0], *arguments, min(N, GROUPS), y, states)
     return y, states
 
 

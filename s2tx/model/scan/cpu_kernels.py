@@ -15,114 +15,16 @@ Letters: N sequences, I channels, L steps, K state.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
+import numba
 import numpy as np
 
-try:
-    import numba
-except ImportError as error:
-    raise ImportError(
-        "runtime.scan is cpu, which needs numba: pip install numba, "
-        "or set runtime.scan to reference"
-    ) from error
+from s2tx.model.compiled import LANES, REORDER, compiled, inlined
+from s2tx.model.compiled.elementary import ONE, ZERO, exp, sigmoid, softplus_of
 
-LANES = 16  # one AVX-512 register, two of AVX2, four of NEON
 CHUNK = 32  # steps between two stored states
-GROUPS = 64  # at most so many groups of sequences, each with its own partial sums
-
-# Reordered sums and fused multiply-adds, no more: infinities and NaNs keep their meaning.
-_REORDER = {"contract", "reassoc", "nsz"}
-_CONTRACT = {"contract"}  # where reordering would undo a rounding
-
-
-def _compiled(
-    *signature: Any, **options: Any
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Compile a function: at once for a ``signature``, else at its first call.
-
-    The result is kept on disk where Numba finds a folder to write to (``NUMBA_CACHE_DIR``).
-    """
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        compiled: Callable[..., Any]
-        try:
-            compiled = numba.njit(*signature, error_model="numpy", cache=True, **options)(function)
-        except (RuntimeError, OSError):  # no such folder: each process compiles for itself
-            compiled = numba.njit(*signature, error_model="numpy", **options)(function)
-        return compiled
-
-    return decorate
-
-
-def _inlined(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Compile a helper into whoever calls it.
-
-    With a body of its own it would have two, one optimised alone and one beside its caller. Which
-    of them runs depends on whether this process compiled or found the result on disk, and they
-    round differently: two runs of one training would not give the same bits.
-    """
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        compiled: Callable[..., Any] = numba.njit(error_model="numpy", forceinline=True, **options)(
-            function
-        )
-        return compiled
-
-    return decorate
-
-
-# --- Elementary functions -----------------------------------------------------------------------
-# Written out, because a call into the C library would stop the compiler from vectorising a loop.
-# Every constant is a float32: a Python number would turn the arithmetic into float64.
-
-_ZERO, _HALF, _ONE, _TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
-_INF = np.float32(np.inf)
-_LOG2_E = np.float32(1.44269504)
-_LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
-_ROUND = np.float32(12582912)  # 1.5 * 2**23: adding it leaves a rounded integer in the low bits
-_LOW, _HIGH = np.float32(-86.6), np.float32(88.72283)  # exp is 0 below, inf above
-# Cephes' expf, doubled: the exponent goes in one too small, so the largest results do not overflow.
-_E5, _E4 = np.float32(2 * 1.9875691500e-4), np.float32(2 * 1.3981999507e-3)
-_E3, _E2 = np.float32(2 * 8.3334519073e-3), np.float32(2 * 4.1665795894e-2)
-_E1, _E0 = np.float32(2 * 1.6666665459e-1), np.float32(2 * 5.0000001201e-1)
-# log(1 + e) = 2 atanh(s) with s = e / (2 + e) <= 1/3: the odd powers' 1 / (2 i + 1).
-_L1, _L2, _L3, _L4 = np.float32(1 / 3), np.float32(1 / 5), np.float32(1 / 7), np.float32(1 / 9)
-_L5, _L6, _L7 = np.float32(1 / 11), np.float32(1 / 13), np.float32(1 / 15)
-
-
-@_inlined(fastmath=_CONTRACT)
-def _exp(x: Any) -> Any:
-    """exp within 1 ulp; results under 2.5e-38 are 0."""
-    floor = _LOW if x < _LOW else x  # this way round a NaN passes
-    bounded = _HIGH if floor > _HIGH else floor
-    shifted = bounded * _LOG2_E + _ROUND
-    n = shifted - _ROUND
-    r = bounded - n * _LN2_HIGH - n * _LN2_LOW
-    p = ((((_E5 * r + _E4) * r + _E3) * r + _E2) * r + _E1) * r + _E0
-    exponent = (np.float32(shifted).view(np.int32) << 23) + (126 << 23)
-    y = (p * (r * r) + _TWO * r + _TWO) * np.int32(exponent).view(np.float32)
-    y = _ZERO if x < _LOW else y
-    return _INF if x > _HIGH else y
-
-
-@_inlined(fastmath=_CONTRACT)
-def _softplus(x: Any) -> Any:
-    """log(1 + exp(x)), exact to a few ulp on both tails."""
-    e = _exp(-x if x > _ZERO else x)
-    s = e / (_TWO + e)
-    w = s * s
-    p = ((((((_L7 * w + _L6) * w + _L5) * w + _L4) * w + _L3) * w + _L2) * w + _L1) * w + _ONE
-    return (x if x > _ZERO else _ZERO) + _TWO * s * p
-
-
-@_inlined(fastmath=_CONTRACT)
-def _sigmoid(x: Any) -> Any:
-    e = _exp(-x if x > _ZERO else x)
-    return (_ONE if x > _ZERO else e) / (_ONE + e)
-
 
 # --- One task: sequences first..last, channels base..base + LANES -------------------------------
 # Scratch arrays end in the lanes, so that an inner loop is one run over LANES neighbours; what one
@@ -135,7 +37,7 @@ _A, _H, _DH, _DA = 0, 1, 2, 3  # rows of ``lane``, the quantities of one state i
 _DECAY, _BEFORE = 0, 1  # rows of ``past``, what the reverse pass needs of one step
 
 
-@_inlined()
+@inlined()
 def _load(source: Any, start: int, stop: int, base: int, step: Any, row: int) -> None:
     """Copy ``source[base:, start:stop]`` (channels, steps) into a row of ``step``."""
     for t in range(stop - start):
@@ -143,19 +45,19 @@ def _load(source: Any, start: int, stop: int, base: int, step: Any, row: int) ->
             step[row, t, i] = source[base + i, start + t]
 
 
-@_inlined()
+@inlined()
 def _store(step: Any, row: int, start: int, stop: int, base: int, target: Any) -> None:
     for t in range(stop - start):
         for i in range(min(LANES, target.shape[0] - base)):
             target[base + i, start + t] = step[row, t, i]
 
 
-@_inlined(fastmath=_REORDER)
+@inlined(fastmath=REORDER)
 def _prepare(flat: Any, size: int, softplus: bool) -> None:
     """From raw step sizes and x, the step sizes and the drive."""
     if softplus:
         for i in range(size):
-            flat[_DT, i] = _softplus(flat[_RAW, i])
+            flat[_DT, i] = softplus_of(flat[_RAW, i])
     else:
         for i in range(size):
             flat[_DT, i] = flat[_RAW, i]
@@ -163,7 +65,7 @@ def _prepare(flat: Any, size: int, softplus: bool) -> None:
         flat[_DRIVE, i] = flat[_DT, i] * flat[_X, i]
 
 
-@_inlined()
+@inlined()
 def _vector(source: Any, base: int) -> Any:
     """LANES values of a vector over channels, zeros past its end."""
     lanes = np.zeros(LANES, np.float32)
@@ -172,7 +74,7 @@ def _vector(source: Any, base: int) -> Any:
     return lanes
 
 
-@_inlined(fastmath=_REORDER)
+@inlined(fastmath=REORDER)
 def _forward_task(
     u: Any, delta: Any, A: Any, B: Any, C: Any, D: Any, z: Any, bias: Any, softplus: bool,
     gated: bool, first: int, last: int, base: int, y: Any, states: Any,
@@ -186,7 +88,7 @@ def _forward_task(
             lane[k, _A, i] = A[base + i, k]
     skip, offset = _vector(D, base), _vector(bias, base)
     for n in range(first, last):
-        lane[:, _H] = _ZERO
+        lane[:, _H] = ZERO
         for start in range(0, L, CHUNK):
             stop = min(start + CHUNK, L)
             if states.shape[0] > n:
@@ -202,18 +104,18 @@ def _forward_task(
                 for k in range(K):
                     b, c = B[n, k, start + t], C[n, k, start + t]
                     for i in range(LANES):
-                        decay = _exp(step[_DT, t, i] * lane[k, _A, i])
+                        decay = exp(step[_DT, t, i] * lane[k, _A, i])
                         h = decay * lane[k, _H, i] + step[_DRIVE, t, i] * b
                         lane[k, _H, i] = h
                         step[_Y, t, i] += c * h
             if gated:
                 _load(z[n], start, stop, base, step, _GATE)
                 for i in range((stop - start) * LANES):
-                    flat[_Y, i] *= flat[_GATE, i] * _sigmoid(flat[_GATE, i])
+                    flat[_Y, i] *= flat[_GATE, i] * sigmoid(flat[_GATE, i])
             _store(step, _Y, start, stop, base, y[n])
 
 
-@_inlined(fastmath=_REORDER)
+@inlined(fastmath=REORDER)
 def _backward_task(
     u: Any, delta: Any, A: Any, B: Any, C: Any, D: Any, z: Any, bias: Any, softplus: bool,
     gated: bool, first: int, last: int, base: int, states: Any, dy: Any,
@@ -230,7 +132,7 @@ def _backward_task(
     skip, offset = _vector(D, base), _vector(bias, base)
     dskip, doffset = np.zeros(LANES, np.float32), np.zeros(LANES, np.float32)
     for n in range(first, last):
-        lane[:, _DH] = _ZERO
+        lane[:, _DH] = ZERO
         for chunk in range((L - 1) // CHUNK, -1, -1):
             start = chunk * CHUNK
             stop = min(start + CHUNK, L)
@@ -247,16 +149,16 @@ def _backward_task(
                 _load(z[n], start, stop, base, step, _GATE)
                 for i in range((stop - start) * LANES):
                     gate, g = flat[_GATE, i], flat[_G, i]
-                    sigmoid = _sigmoid(gate)
-                    flat[_G, i] = g * gate * sigmoid
-                    flat[_OUT, i] = g * sigmoid * (_ONE + gate * (_ONE - sigmoid))
+                    open_ = sigmoid(gate)
+                    flat[_G, i] = g * gate * open_
+                    flat[_OUT, i] = g * open_ * (ONE + gate * (ONE - open_))
 
             for t in range(stop - start):
                 for k in range(K):
-                    b, c, dc = B[n, k, start + t], C[n, k, start + t], _ZERO
+                    b, c, dc = B[n, k, start + t], C[n, k, start + t], ZERO
                     for i in range(LANES):
                         before = lane[k, _H, i]
-                        decay = _exp(step[_DT, t, i] * lane[k, _A, i])
+                        decay = exp(step[_DT, t, i] * lane[k, _A, i])
                         h = decay * before + step[_DRIVE, t, i] * b
                         past[t, k, _DECAY, i] = decay
                         past[t, k, _BEFORE, i] = before
@@ -267,10 +169,10 @@ def _backward_task(
 
             for t in range(stop - start - 1, -1, -1):
                 for i in range(LANES):
-                    step[_SUM_A, t, i] = _ZERO
-                    step[_SUM_B, t, i] = _ZERO
+                    step[_SUM_A, t, i] = ZERO
+                    step[_SUM_B, t, i] = ZERO
                 for k in range(K):
-                    b, c, db = B[n, k, start + t], C[n, k, start + t], _ZERO
+                    b, c, db = B[n, k, start + t], C[n, k, start + t], ZERO
                     for i in range(LANES):
                         decay = past[t, k, _DECAY, i]
                         dh = lane[k, _DH, i] + step[_G, t, i] * c
@@ -289,7 +191,7 @@ def _backward_task(
                 flat[_DRAW, i] = s * x + flat[_SUM_A, i]
             if softplus:
                 for i in range((stop - start) * LANES):
-                    flat[_DRAW, i] *= _sigmoid(flat[_RAW, i])
+                    flat[_DRAW, i] *= sigmoid(flat[_RAW, i])
             for t in range(stop - start):
                 for i in range(LANES):
                     step[_DX, t, i] += step[_G, t, i] * skip[i]
@@ -346,18 +248,7 @@ def kernels() -> tuple[Callable[..., Any], Callable[..., Any]]:
     f1, f2, f3, f4, f5 = f[:], f[:, :], f[:, :, :], f[:, :, :, :], f[:, :, :, :, :]
     inputs = (f3, f3, f2, f3, f3, f1, f3, f1, flag, flag, count)
     grads = (f3, f3, f3, f4, f4, f2, f3, f2)
-    parallel: dict[str, Any] = {"parallel": True, "fastmath": _REORDER}
-    forward = _compiled(numba.void(*inputs, f3, f5), **parallel)(_forward)
-    backward = _compiled(numba.void(*inputs, f5, f3, *grads), **parallel)(_backward)
+    parallel: dict[str, Any] = {"parallel": True, "fastmath": REORDER}
+    forward = compiled(*inputs, f3, f5, **parallel)(_forward)
+    backward = compiled(*inputs, f5, f3, *grads, **parallel)(_backward)
     return forward, backward
-
-
-@contextmanager
-def launch_threads(count: int) -> Iterator[None]:
-    """Launch on ``count`` threads, or on all there are, and leave the setting as it was."""
-    before = numba.get_num_threads()
-    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
-    try:
-        yield
-    finally:
-        numba.set_num_threads(before)

@@ -71,7 +71,7 @@ def test_every_name_the_settings_take_is_known_here() -> None:
 
 def test_without_numba_the_error_names_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     """A silent fall back to the reference would look like a slow machine."""
-    for module in ("s2tx.model.scan.cpu", "s2tx.model.scan.cpu_kernels"):
+    for module in ("s2tx.model.compiled", "s2tx.model.scan.cpu", "s2tx.model.scan.cpu_kernels"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, "numba", None)
     with pytest.raises(ImportError, match="pip install numba"):

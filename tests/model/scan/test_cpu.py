@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 import torch
 
+from s2tx.model import compiled
 from s2tx.model.scan import cpu, cpu_kernels
 from s2tx.model.scan.cpu import selective_scan
 from s2tx.model.scan.reference import selective_scan as reference
 from tests.model.scan.cases import NAMES, TOLERANCE, Inputs, assert_near, inputs, run
 
 LENGTHS, WIDTHS, STATES = (1, 2, 7, 31, 64, 97, 287), (1, 3, 16, 32), (1, 4, 16)
-MANY = 2 * cpu_kernels.GROUPS + 7  # so that a group has several sequences
+MANY = 2 * compiled.GROUPS + 7  # so that a group has several sequences
 OPTIONAL = ("D", "z", "delta_bias")
 
 
@@ -203,7 +204,7 @@ def test_without_gradients_the_output_is_the_same_and_nothing_is_kept(mode: Any)
 def test_only_training_stores_states(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forecasting over a long table must not pay for a backward pass that never comes."""
     stored: list[int] = []
-    monkeypatch.setattr(cpu, "_launch", lambda *arguments: stored.append(arguments[-1].numel()))
+    monkeypatch.setattr(cpu, "launch", lambda *arguments: stored.append(arguments[-1].numel()))
     given = inputs(2, 16, 70, 4)
     selective_scan(**given)
     selective_scan(**{**given, "u": given["u"].detach().requires_grad_()})
@@ -284,35 +285,20 @@ def test_threads_may_call_at_once() -> None:
 def test_launches_take_turns() -> None:
     """The threading layer of this machine may forgive what another's does not."""
     held: list[bool] = []
-    cpu._launch(lambda: held.append(cpu._LAUNCH.locked()))
+    compiled.launch(lambda: held.append(compiled._LAUNCH.locked()))
     assert held == [True]
-    assert not cpu._LAUNCH.locked()
+    assert not compiled._LAUNCH.locked()
 
 
 def test_the_thread_count_of_numba_is_left_as_it_was() -> None:
     """Another user of Numba in the process keeps its own setting."""
-    before, torch_before = cpu_kernels.numba.get_num_threads(), torch.get_num_threads()
+    before, torch_before = compiled.numba.get_num_threads(), torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         selective_scan(**inputs(2, 3, 4, 2))
     finally:
         torch.set_num_threads(torch_before)
-    assert cpu_kernels.numba.get_num_threads() == before
-
-
-def test_no_folder_to_cache_in_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A read-only installation compiles in each process instead of failing at import."""
-    tried: list[bool] = []
-
-    def njit(*_: Any, cache: bool = False, **__: Any) -> Any:
-        tried.append(cache)
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return lambda function: function
-
-    monkeypatch.setattr(cpu_kernels.numba, "njit", njit)
-    assert cpu_kernels._compiled()(abs) is abs
-    assert tried == [True, False]
+    assert compiled.numba.get_num_threads() == before
 
 
 def test_float64_is_refused_with_the_cure() -> None:
