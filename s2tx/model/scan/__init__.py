@@ -27,6 +27,7 @@ class SelectiveScan(Protocol):
         z: Tensor | None = None,
         delta_bias: Tensor | None = None,
         softplus: bool = False,
+        reverse: tuple[bool, ...] = (False,),
     ) -> Tensor: ...
 
 

@@ -1,7 +1,7 @@
 """The selective scan for the CPU: the kernels of ``cpu_kernels`` as one differentiable step.
 
-Letters: N sequences, I channels, L steps, K state, G groups of sequences, J blocks of channels,
-T chunks of steps, W lanes of a block.
+Letters: N sequences, I channels, L steps, K state, G groups of channels, J blocks of channels (the
+same number in each group), T chunks of steps, W lanes of a block.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ class _Scan(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor,
-        D: Tensor | None, z: Tensor | None, delta_bias: Tensor | None, softplus: bool,
+        ctx: Any, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None,
+        z: Tensor | None, delta_bias: Tensor | None, softplus: bool, reverse: tuple[bool, ...],
     ) -> Tensor:  # fmt: skip
-        y, states = _run(u, delta, A, B, C, D, z, delta_bias, softplus, keep=True)
+        y, states = _run(u, delta, A, B, C, D, z, delta_bias, softplus, reverse, keep=True)
         ctx.save_for_backward(u, delta, A, B, C, D, z, delta_bias, states)
-        ctx.softplus = softplus
+        ctx.softplus, ctx.reverse = softplus, reverse
         return y
 
     @staticmethod
@@ -34,63 +34,69 @@ class _Scan(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         u, delta, A, B, C, D, z, delta_bias, states = ctx.saved_tensors
         (dy,) = grads
-        (N, I, L), K = u.shape, A.shape[1]  # noqa: E741
-        groups, blocks = min(N, GROUPS), states.shape[1]
+        (N, I, L), K, G = u.shape, A.shape[1], B.shape[1]  # noqa: E741
+        blocks, shares = states.shape[0], min(N, GROUPS)
         du, ddelta = torch.empty_like(u), torch.empty_like(delta)
         dz = u.new_empty(0, 0, 0) if z is None else torch.empty_like(z)
-        dA, dD, dbias = u.new_empty(groups, I, K), u.new_empty(groups, I), u.new_empty(groups, I)
+        dA, dD, dbias = u.new_empty(shares, I, K), u.new_empty(shares, I), u.new_empty(shares, I)
         dB, dC = (u.new_empty(blocks, N, L, K).transpose(2, 3) for _ in range(2))
         launch(
-            kernels()[1], *_arguments(u, delta, A, B, C, D, z, delta_bias, ctx.softplus),
-            groups, states, dy, du, ddelta, dA, dB, dC, dD, dz, dbias,
+            kernels()[1],
+            *_arguments(u, delta, A, B, C, D, z, delta_bias, ctx.softplus, ctx.reverse),
+            states, dy, du, ddelta, dA, dB, dC, dD, dz, dbias,
         )  # fmt: skip
         return (
             du,
             ddelta,
             dA.sum(0),
-            dB.sum(0),
-            dC.sum(0),
+            dB.unflatten(0, (G, -1)).sum(1).transpose(0, 1),
+            dC.unflatten(0, (G, -1)).sum(1).transpose(0, 1),
             None if D is None else dD.sum(0),
             None if z is None else dz,
             None if delta_bias is None else dbias.sum(0),
+            None,
             None,
         )
 
 
 def _arguments(
-    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor,
-    D: Tensor | None, z: Tensor | None, delta_bias: Tensor | None, softplus: bool,
-) -> tuple[Tensor | bool, ...]:  # fmt: skip
+    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, z: Tensor | None,
+    delta_bias: Tensor | None, softplus: bool, reverse: tuple[bool, ...],
+) -> tuple[Tensor | bool | int, ...]:  # fmt: skip
     """What both kernels start with; an absent skip or bias is zeros, an absent gate is a flag."""
     zeros = u.new_zeros(u.shape[1])
     skip, bias = zeros if D is None else D, zeros if delta_bias is None else delta_bias
     gate = u.new_empty(0, 0, 0) if z is None else z
-    return u, delta, A, B, C, skip, gate, bias, softplus, z is not None
+    backwards, shares = torch.tensor(reverse), min(len(u), GROUPS)
+    return u, delta, A, B, C, skip, gate, bias, softplus, z is not None, backwards, shares
 
 
 def _run(
-    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor,
-    D: Tensor | None, z: Tensor | None, delta_bias: Tensor | None, softplus: bool, keep: bool,
+    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, z: Tensor | None,
+    delta_bias: Tensor | None, softplus: bool, reverse: tuple[bool, ...], keep: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """The output, and the states before each chunk: (N, J, T, K, W), or nothing."""
-    (N, I, L), K = u.shape, A.shape[1]  # noqa: E741
+    """The output, and the states before each chunk: (G * J, N, T, K, W), or nothing."""
+    (N, I, L), K, G = u.shape, A.shape[1], len(reverse)  # noqa: E741
     y = u.new_empty(N, L, I).transpose(1, 2)  # the layout of the linear map that follows
-    states = u.new_empty(N if keep else 0, -(-I // LANES), -(-L // CHUNK), K, LANES)
-    arguments = _arguments(u, delta, A, B, C, D, z, delta_bias, softplus)
-    launch(kernels()[0], *arguments, min(N, GROUPS), y, states)
+    blocks = G * -(-I // G // LANES)
+    states = u.new_empty(blocks, N if keep else 0, -(-L // CHUNK), K, LANES)
+    arguments = _arguments(u, delta, A, B, C, D, z, delta_bias, softplus, reverse)
+    launch(kernels()[0], *arguments, y, states)
     return y, states
 
 
-def _check(u: Tensor, A: Tensor, others: dict[str, Tensor | None]) -> None:
+def _check(u: Tensor, A: Tensor, groups: int, others: dict[str, Tensor | None]) -> None:
     """Refuse what the kernels, which check no bounds, would read wrongly."""
     if u.dim() != 3 or A.dim() != 2:
         raise ValueError(
             f"u must be (N, I, L) and A (I, K), not {tuple(u.shape)} and {tuple(A.shape)}"
         )
     (N, I, L), K = u.shape, A.shape[1]  # noqa: E741
+    if groups < 1 or I % groups:
+        raise ValueError(f"reverse names {groups} groups, into which {I} channels cannot be cut")
     shapes: dict[str, tuple[int, ...]] = {
-        "u": (N, I, L), "delta": (N, I, L), "A": (I, K), "B": (N, K, L), "C": (N, K, L),
-        "D": (I,), "z": (N, I, L), "delta_bias": (I,),
+        "u": (N, I, L), "delta": (N, I, L), "A": (I, K), "B": (N, groups, K, L),
+        "C": (N, groups, K, L), "D": (I,), "z": (N, I, L), "delta_bias": (I,),
     }  # fmt: skip
     for name, value in {"u": u, "A": A, **others}.items():
         if value is None:
@@ -104,7 +110,8 @@ def _check(u: Tensor, A: Tensor, others: dict[str, Tensor | None]) -> None:
             )
         if value.shape != shapes[name]:
             raise ValueError(
-                f"{name} must be {shapes[name]} to go with u and A, not {tuple(value.shape)}"
+                f"{name} must be {shapes[name]} to go with u, A and reverse, "
+                f"not {tuple(value.shape)}"
             )
 
 
@@ -122,6 +129,7 @@ def selective_scan(
     z: Tensor | None = None,
     delta_bias: Tensor | None = None,
     softplus: bool = False,
+    reverse: tuple[bool, ...] = (False,),
 ) -> Tensor:
     """See ``s2tx.model.scan.reference.selective_scan``: same arguments, same meaning.
 
@@ -133,13 +141,14 @@ def selective_scan(
         TypeError: an input is in a type wider than float32, or no floating point.
         ValueError: an input has the wrong shape, or is not on the CPU.
     """
-    _check(u, A, {"delta": delta, "B": B, "C": C, "D": D, "z": z, "delta_bias": delta_bias})
+    others = {"delta": delta, "B": B, "C": C, "D": D, "z": z, "delta_bias": delta_bias}
+    _check(u, A, len(reverse), others)
     inputs = (
         u.float(), delta.float(), A.float(), B.float(), C.float(),
         _float(D), _float(z), _float(delta_bias),
     )  # fmt: skip
     if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs):
-        y: Tensor = _Scan.apply(*inputs, softplus)  # type: ignore[no-untyped-call]
+        y: Tensor = _Scan.apply(*inputs, softplus, reverse)  # type: ignore[no-untyped-call]
     else:
-        y = _run(*inputs, softplus, keep=False)[0]
+        y = _run(*inputs, softplus, reverse, keep=False)[0]
     return y.to(u.dtype)

@@ -29,6 +29,7 @@ def inputs(
     seed: int = 0,
     without: Sequence[str] = (),
     softplus: bool = True,
+    groups: int = 1,
 ) -> Inputs:
     """Random float32 inputs in a model's memory layout: transposes and slices of wider arrays.
 
@@ -41,13 +42,13 @@ def inputs(
         return torch.randn(*shape, generator=generator)
 
     u_and_z = normal(N, L, 2 * I).transpose(1, 2)
-    projected = normal(N, L, 1 + 2 * K)
+    projected = normal(N, groups, L, 1 + 2 * K)
     made = {
         "u": u_and_z[:, :I],
         "delta": step * normal(N, L, I).transpose(1, 2),
         "A": -torch.exp(normal(I, K)),
-        "B": projected[..., 1 : 1 + K].transpose(1, 2),
-        "C": projected[..., 1 + K :].transpose(1, 2),
+        "B": projected[..., 1 : 1 + K].transpose(2, 3),
+        "C": projected[..., 1 + K :].transpose(2, 3),
         "D": normal(I),
         "z": u_and_z[:, I:],
         "delta_bias": step * normal(I) + bias,
@@ -56,11 +57,15 @@ def inputs(
 
 
 def run(
-    scan: SelectiveScan, given: Inputs, softplus: bool, dtype: torch.dtype = torch.float32
+    scan: SelectiveScan,
+    given: Inputs,
+    softplus: bool,
+    dtype: torch.dtype = torch.float32,
+    reverse: tuple[bool, ...] = (False,),
 ) -> tuple[Tensor, Inputs]:
     """The output, and the gradient of every input for one fixed, uneven gradient of the output."""
     leaves = {name: value.to(dtype).detach().requires_grad_() for name, value in given.items()}
-    y = scan(**leaves, softplus=softplus)
+    y = scan(**leaves, softplus=softplus, reverse=reverse)
     N, I, L = y.shape  # noqa: E741
     dy = torch.cos(torch.arange(N * I * L, dtype=torch.float64)).view(N, L, I).transpose(1, 2)
     grads = torch.autograd.grad(y, list(leaves.values()), dy.to(torch.bfloat16).to(dtype))

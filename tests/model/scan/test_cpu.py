@@ -23,15 +23,20 @@ from tests.model.scan.cases import NAMES, TOLERANCE, Inputs, assert_near, inputs
 LENGTHS, WIDTHS, STATES = (1, 2, 7, 31, 64, 97, 287), (1, 3, 16, 32), (1, 4, 16)
 MANY = 2 * compiled.GROUPS + 7  # so that a group has several sequences
 OPTIONAL = ("D", "z", "delta_bias")
+DIRECTIONS = ((False,), (True,), (False, True), (True, False), (True, True), (False, False, True))
 
 
 def assert_parity(
-    given: Inputs, softplus: bool, dtype: torch.dtype = torch.float32, loosen: float = 1
+    given: Inputs,
+    softplus: bool,
+    dtype: torch.dtype = torch.float32,
+    loosen: float = 1,
+    reverse: tuple[bool, ...] = (False,),
 ) -> None:
     tolerance = loosen * TOLERANCE[dtype]
     rounded = {name: value.to(dtype) for name, value in given.items()}
-    y, grads = run(selective_scan, rounded, softplus, dtype)
-    exact_y, exact_grads = run(reference, rounded, softplus, torch.float64)
+    y, grads = run(selective_scan, rounded, softplus, dtype, reverse)
+    exact_y, exact_grads = run(reference, rounded, softplus, torch.float64, reverse)
     assert y.dtype == dtype
     assert_near(y, exact_y, "y", tolerance)
     for name, exact in exact_grads.items():
@@ -56,6 +61,16 @@ def test_every_mix_of_options_gives_the_reference_s(
 ) -> None:
     """An absent skip, gate or bias must not leave a stale row of scratch in the result."""
     assert_parity(inputs(3, 19, 45, 5, without=without, softplus=softplus), softplus)
+
+
+@pytest.mark.parametrize("reverse", DIRECTIONS, ids=str)
+@pytest.mark.parametrize("width", [1, 7, 16, 35])
+def test_groups_and_directions_give_the_reference_s(width: int, reverse: tuple[bool, ...]) -> None:
+    """A lane that reads its neighbour group's B, or a step taken the wrong way, must not pass."""
+    groups = len(reverse)
+    for length in (1, 33, 70):
+        given = inputs(2, groups * width, length, 5, groups=groups)
+        assert_parity(given, softplus=True, reverse=reverse)
 
 
 def test_more_sequences_than_groups_give_the_reference_s() -> None:
@@ -102,9 +117,7 @@ def test_bfloat16_is_computed_in_float32() -> None:
 
 def test_mixed_types_return_the_type_of_u_and_each_gradient_its_own() -> None:
     """Autocast hands over bfloat16 beside float32 parameters."""
-    given = {
-        k: v.bfloat16() if v.dim() == 3 else v.clone() for k, v in inputs(2, 16, 33, 4).items()
-    }
+    given = {k: v.bfloat16() if v.dim() > 2 else v.clone() for k, v in inputs(2, 16, 33, 4).items()}
     leaves = {name: value.requires_grad_() for name, value in given.items()}
     y = selective_scan(**leaves, softplus=True)
     y.sum().backward()
@@ -133,7 +146,7 @@ def test_each_sequence_is_scanned_alone() -> None:
     """A state carried from one sequence to the next would leak between windows."""
     given = inputs(MANY, 16, 50, 4)
     order = torch.randperm(MANY, generator=torch.Generator().manual_seed(1))
-    mixed = {k: v[order] if v.dim() == 3 else v for k, v in given.items()}
+    mixed = {k: v[order] if v.dim() > 2 else v for k, v in given.items()}
     y = selective_scan(**given, softplus=True)
     assert torch.equal(selective_scan(**mixed, softplus=True), y[order])
 
@@ -143,7 +156,7 @@ def test_a_nan_reaches_its_own_sequence_and_no_other() -> None:
     for name in ("u", "delta", "B", "C", "z"):
         given = inputs(MANY, 3, 40, 4)
         given[name] = given[name].clone()
-        given[name][::2, 0, 20] = torch.nan
+        given[name][::2, 0, ..., 20] = torch.nan
         y, grads = run(selective_scan, given, softplus=True)
         assert y[::2].isnan().any(dim=(1, 2)).all(), name
         assert not y[::2, :, :20].isnan().any(), name
@@ -235,7 +248,7 @@ def test_the_elementary_functions_are_accurate_over_their_whole_range() -> None:
     ).astype(np.float32)
     x_I = torch.from_numpy(x)
     column, row = torch.ones(len(x), 1), torch.ones(1, len(x), 1)
-    one = torch.ones(1, 1, 2)
+    one = torch.ones(1, 1, 1, 2)
     step = torch.tensor([1.0, 0.0]).expand(1, len(x), 2)
     exp = selective_scan(step, torch.ones_like(step), x_I[:, None], one, one)[0, :, 1]
     softplus = selective_scan(
@@ -258,7 +271,7 @@ def test_decays_saturate_to_zero_and_infinity() -> None:
     """Beyond float32 a decay is 0 or inf: bits of the exponent that wrap would give anything."""
     x = torch.tensor([-np.inf, -1e30, -1e4, -104.0, 88.73, 1e4, np.nan])
     u, dt = torch.tensor([1e3, 0.0]).expand(1, 7, 2), torch.tensor([1e-3, 1.0]).expand(1, 7, 2)
-    one = torch.ones(1, 1, 2)
+    one = torch.ones(1, 1, 1, 2)
     y = selective_scan(u, dt, x[:, None], one, one)[0, :, 1]
     expected = torch.tensor([0, 0, 0, 0, np.inf, np.inf, np.nan])
     torch.testing.assert_close(y, expected, rtol=0, atol=0, equal_nan=True)
@@ -313,13 +326,20 @@ def test_a_wrong_shape_is_refused_by_name(name: str) -> None:
     """Compiled loops check no bounds: they would read foreign memory."""
     given = inputs(2, 3, 4, 5)
     given[name] = torch.cat([given[name], given[name]])
-    with pytest.raises(ValueError, match=rf"^{name} must be|to go with u and A"):
+    with pytest.raises(ValueError, match=rf"^{name} must be|to go with u, A and"):
         selective_scan(**given)
+
+
+@pytest.mark.parametrize("reverse", [(), (False,) * 2, (False,) * 4], ids=str)
+def test_channels_that_cannot_be_cut_into_groups_are_refused(reverse: tuple[bool, ...]) -> None:
+    """The last channels would belong to no group and stay unwritten."""
+    with pytest.raises(ValueError, match=f"{len(reverse)} groups, into which 3 channels cannot"):
+        selective_scan(**inputs(2, 3, 4, 5), reverse=reverse)
 
 
 def test_an_empty_batch_gives_an_empty_output() -> None:
     """The last window of a table may leave nothing to score."""
-    given = {k: v[:0] if v.dim() == 3 else v for k, v in inputs(1, 3, 4, 2).items()}
+    given = {k: v[:0] if v.dim() > 2 else v for k, v in inputs(1, 3, 4, 2).items()}
     y, grads = run(selective_scan, given, softplus=True)
     assert y.shape == (0, 3, 4)
     assert torch.equal(grads["A"], torch.zeros(3, 2))
@@ -334,10 +354,10 @@ from s2tx.model.scan.cpu import selective_scan
 torch.manual_seed(0)
 N, I, L, K = 8, 32, 67, 16
 u, delta, z = (torch.randn(N, L, I).transpose(1, 2) for _ in range(3))
-B, C = (torch.randn(N, L, K).transpose(1, 2) for _ in range(2))
+B, C = (torch.randn(N, 2, L, K).transpose(2, 3) for _ in range(2))
 leaves = [u, delta, -torch.rand(I, K), B, C, torch.randn(I), z, torch.randn(I)]
 leaves = [leaf.requires_grad_() for leaf in leaves]
-y = selective_scan(*leaves, softplus=True)
+y = selective_scan(*leaves, softplus=True, reverse=(False, True))
 for result in (y, *torch.autograd.grad(y.square().sum(), leaves)):
     print(hashlib.sha256(result.detach().contiguous().numpy().tobytes()).hexdigest())
 """
