@@ -66,9 +66,13 @@ class Clone:
         return json.loads((self.root / path).read_text(encoding="utf-8"))
 
 
-def write_results(name: str, result: dict[str, Any]) -> None:
-    """Write ``results/NAME.json`` with the commit and the machine that made it."""
+def write_results(
+    name: str, result: dict[str, Any], packages: dict[str, str | None] | None = None
+) -> None:
+    """Write ``results/NAME.json`` with the commit, the machine and the packages that made it."""
     receipt = {"code": fingerprint.git_commit(ROOT), "machine": fingerprint.machine()}
+    if packages is not None:
+        receipt["packages"] = packages
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps({**result, "receipt": receipt}, indent=2, ensure_ascii=False) + "\n"
     (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
