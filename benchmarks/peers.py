@@ -251,6 +251,11 @@ class FirstVersion:
             finally:
                 sys.path.remove(str(FIRST_ROOT))
 
+    def module(self, name: str) -> Any:
+        """One of its modules."""
+        with self.imported():
+            return importlib.import_module(name)
+
     def network(self, params: ModelParams, window: WindowParams, n_variates: int) -> nn.Module:
         """Its S2TX with our sizes and switches; what it has no word for is left out."""
         tree = yaml.safe_load((FIRST_ROOT / "params.yaml").read_text(encoding="utf-8"))
