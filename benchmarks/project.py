@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import subprocess
@@ -17,6 +18,7 @@ from typing import Any
 import yaml
 
 from s2tx import fingerprint
+from s2tx.params import RuntimeParams
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
@@ -64,6 +66,12 @@ class Clone:
     def read(self, path: str) -> Any:
         """A JSON file of the clone."""
         return json.loads((self.root / path).read_text(encoding="utf-8"))
+
+
+def torch_alone(runtime: RuntimeParams) -> RuntimeParams:
+    """The settings under which the model runs no kernel of its own."""
+    named = [name for name in ("scan", "layers") if hasattr(runtime, name)]
+    return dataclasses.replace(runtime, **dict.fromkeys(named, "reference"))  # type: ignore[arg-type]
 
 
 def write_results(

@@ -20,7 +20,7 @@ from torch import nn
 from benchmarks import peers
 from benchmarks.gpu_check import read_params
 from benchmarks.measure import Call, conditions, ms, options, show, show_targets, target
-from benchmarks.project import ROOT, write_results
+from benchmarks.project import ROOT, torch_alone, write_results
 from benchmarks.worker import Worker, race_workers
 from s2tx import zoo
 
@@ -56,7 +56,7 @@ def both_ways(
     else:
         runtime = params.runtime
         if kind == "ours on torch alone":
-            runtime = dataclasses.replace(runtime, scan="reference")
+            runtime = torch_alone(runtime)
         network = zoo.build(model, window, n_variates, runtime, torch.device("cpu"))
     x_BLD = torch.randn(batch, look_back, n_variates)
     y_BHD = torch.randn(batch, window.horizon, n_variates)

@@ -31,7 +31,7 @@ from benchmarks.measure import (
     summary,
     target,
 )
-from benchmarks.project import write_results
+from benchmarks.project import torch_alone, write_results
 from s2tx import zoo
 from s2tx.params import ModelParams, RuntimeParams, TrainParams, WindowParams, as_dict
 from s2tx.training import optimise
@@ -86,7 +86,7 @@ def contestants(
     return {
         OURS: lambda: ours(runtime),
         FIRST: lambda: peers.FirstVersion().network(model, window, n_variates),
-        TORCH: lambda: ours(dataclasses.replace(runtime, scan="reference")),
+        TORCH: lambda: ours(torch_alone(runtime)),
         f"PatchTST, {long} steps": lambda: patchtst(long, True),
         f"PatchTST, {short} steps": lambda: patchtst(short, True),
         f"PatchTST, {long} steps, fused attention": lambda: patchtst(long, False),
