@@ -1,7 +1,7 @@
 """The selective scan for the CPU: the kernels of ``cpu_kernels`` as one differentiable step.
 
 Letters: N sequences, I channels, L steps, K state, G groups of channels, J blocks of channels (the
-same number in each group), T chunks of steps, W lanes of a block.
+same number in each group), T chunks of steps but the first, W lanes of a block.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from s2tx.model.compiled import GROUPS, LANES, launch
-from s2tx.model.scan.cpu_kernels import CHUNK, kernels
+from s2tx.model.compiled import GROUPS, launch
+from s2tx.model.scan.cpu_kernels import CHUNK, LANES, kernels
 
 
 class _Scan(torch.autograd.Function):
@@ -35,11 +35,11 @@ class _Scan(torch.autograd.Function):
         u, delta, A, B, C, D, z, delta_bias, states = ctx.saved_tensors
         (dy,) = grads
         (N, I, L), K, G = u.shape, A.shape[1], B.shape[1]  # noqa: E741
-        blocks, shares = states.shape[0], min(N, GROUPS)
+        blocks, shares = states.shape[0] // G, _shares(N, L, K)
         du, ddelta = torch.empty_like(u), torch.empty_like(delta)
         dz = u.new_empty(0, 0, 0) if z is None else torch.empty_like(z)
         dA, dD, dbias = u.new_empty(shares, I, K), u.new_empty(shares, I), u.new_empty(shares, I)
-        dB, dC = (u.new_empty(blocks, N, L, K).transpose(2, 3) for _ in range(2))
+        dB, dC = (u.new_empty(blocks, N, G, L, K).transpose(3, 4) for _ in range(2))
         launch(
             kernels()[1],
             *_arguments(u, delta, A, B, C, D, z, delta_bias, ctx.softplus, ctx.reverse),
@@ -49,8 +49,8 @@ class _Scan(torch.autograd.Function):
             du,
             ddelta,
             dA.sum(0),
-            dB.unflatten(0, (G, -1)).sum(1).transpose(0, 1),
-            dC.unflatten(0, (G, -1)).sum(1).transpose(0, 1),
+            dB[0] if blocks == 1 else dB.sum(0),
+            dC[0] if blocks == 1 else dC.sum(0),
             None if D is None else dD.sum(0),
             None if z is None else dz,
             None if delta_bias is None else dbias.sum(0),
@@ -67,19 +67,24 @@ def _arguments(
     zeros = u.new_zeros(u.shape[1])
     skip, bias = zeros if D is None else D, zeros if delta_bias is None else delta_bias
     gate = u.new_empty(0, 0, 0) if z is None else z
-    backwards, shares = torch.tensor(reverse), min(len(u), GROUPS)
+    backwards, shares = torch.tensor(reverse), _shares(len(u), u.shape[2], A.shape[1])
     return u, delta, A, B, C, skip, gate, bias, softplus, z is not None, backwards, shares
+
+
+def _shares(N: int, L: int, K: int) -> int:
+    """How many tasks share the sequences: each has sums of size (I, K), fewer than (N, I, L)."""
+    return min(N, GROUPS, max(1, N * L // K))
 
 
 def _run(
     u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, z: Tensor | None,
     delta_bias: Tensor | None, softplus: bool, reverse: tuple[bool, ...], keep: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """The output, and the states before each chunk: (G * J, N, T, K, W), or nothing."""
+    """The output, and the states before each chunk but the first: (G * J, N, T, K, W)."""
     (N, I, L), K, G = u.shape, A.shape[1], len(reverse)  # noqa: E741
     y = u.new_empty(N, L, I).transpose(1, 2)  # the layout of the linear map that follows
     blocks = G * -(-I // G // LANES)
-    states = u.new_empty(blocks, N if keep else 0, -(-L // CHUNK), K, LANES)
+    states = u.new_empty(blocks, N if keep else 0, -(-L // CHUNK) - 1, K, LANES)
     arguments = _arguments(u, delta, A, B, C, D, z, delta_bias, softplus, reverse)
     launch(kernels()[0], *arguments, y, states)
     return y, states
