@@ -264,7 +264,8 @@ class RuntimeParams:
     __pydantic_config__ = _STRICT
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["32-true", "bf16-mixed"]
-    scan: Literal["auto", "reference", "cpu", "mamba_ssm"]
+    scan: Literal["auto", "reference", "cpu", "triton", "mamba_ssm"]
+    layers: Literal["auto", "reference", "cpu"]
     threads: int | None
 
     def __post_init__(self) -> None:

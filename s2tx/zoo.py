@@ -22,18 +22,18 @@ def build(
     values (see ``s2tx.model.s2tx.S2TX.forward``).
 
     Raises:
-        InputError: ``runtime.scan`` names what this machine does not have.
+        InputError: ``runtime`` names what this machine does not have.
     """
     match spec:
         case ModelParams():
+            from s2tx.model import scan, sublayers
             from s2tx.model.s2tx import S2TX
-            from s2tx.model.scan import choose
 
             try:
-                scan = choose(runtime.scan, device)
+                parts = scan.choose(runtime.scan, device), sublayers.choose(runtime, device, spec)
             except (ImportError, ValueError) as error:
-                raise InputError(str(error), "Set runtime.scan in params.yaml") from error
-            return S2TX(window, n_variates, spec, scan).to(device)
+                raise InputError(str(error), "Set section runtime in params.yaml") from error
+            return S2TX(window, n_variates, spec, *parts).to(device)
         case BaselineParams():
             from s2tx.baselines.linear import DLinear
 

@@ -24,7 +24,9 @@ from s2tx.training.bundle import Bundle, weights_hash
 from tests.builders import make_params
 
 ROOT = Path(__file__).parents[1]
-CPU = RuntimeParams(device="cpu", precision="32-true", scan="reference", threads=None)
+CPU = RuntimeParams(
+    device="cpu", precision="32-true", scan="reference", layers="reference", threads=None
+)
 
 
 def tiny_params(params: Params) -> Params:

@@ -17,7 +17,9 @@ from s2tx.paths import Project, write_beside
 from s2tx.training.bundle import Bundle
 from s2tx.training.runtime import pick_device
 
-_ANYWHERE = RuntimeParams(device="auto", precision="32-true", scan="auto", threads=None)
+_ANYWHERE = RuntimeParams(
+    device="auto", precision="32-true", scan="auto", layers="auto", threads=None
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,8 +16,10 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from s2tx.forecasting.forecaster import Forecaster
 from s2tx.params import RuntimeParams
 
-# One forecast at a time needs no compiled scan, which would be compiled anew at every start.
-_RUNTIME = RuntimeParams(device="cpu", precision="32-true", scan="reference", threads=None)
+# One forecast at a time needs no compiled kernels, which would be compiled anew at every start.
+_RUNTIME = RuntimeParams(
+    device="cpu", precision="32-true", scan="reference", layers="reference", threads=None
+)
 
 
 class Served(PythonModel):  # type: ignore[misc]

@@ -1,83 +1,93 @@
-"""Attention and feed-forward: one attention class, self or cross by an optional context."""
+"""Attention and feed-forward as modules: they hold the weights, ``sublayers`` does the work."""
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from s2tx.model.sublayers import AttentionWeights, FeedForwardWeights, Sublayers
 
 
 class Attention(nn.Module):
-    """Pre-norm residual multi-head attention.
+    """Pre-norm residual multi-head attention, self or cross by an optional context.
 
     Args:
         width: E.
         heads: heads, dividing E.
         dropout: rate on the output.
+        sublayers: who computes it.
         cross: whether ``forward`` is given a context, which then has a norm of its own.
+        window: tokens that see each other, without a context; None for all.
     """
 
-    def __init__(self, width: int, heads: int, dropout: float, cross: bool = False) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        dropout: float,
+        sublayers: Sublayers,
+        cross: bool = False,
+        window: int | None = None,
+    ) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.window, self.dropout, self.sublayers = heads, window, dropout, sublayers
         self.norm = nn.LayerNorm(width)
         self.norm_context = nn.LayerNorm(width) if cross else None
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
-        self.dropout = nn.Dropout(dropout)
 
-    def forward(
-        self, x_NQE: Tensor, context_NSE: Tensor | None = None, allowed_QS: Tensor | None = None
-    ) -> Tensor:
-        """Let Q queries read S keys.
+    def forward(self, x_NQE: Tensor, context_NSE: Tensor | None = None) -> Tensor:
+        """(N, Q, E) queries, and a context (N, S, E) if this is cross-attention, to (N, Q, E)."""
+        rate = self.dropout if self.training else 0.0
+        return self.sublayers.attend(
+            x_NQE, context_NSE, self.weights, self.heads, self.window, rate
+        )
 
-        Args:
-            x_NQE: (N, Q, E) queries; also keys and values where there is no context.
-            context_NSE: (N, S, E) what is read.
-            allowed_QS: (Q, S) bool, true where a query may look; None for everywhere.
-
-        Returns:
-            (N, Q, E).
-        """
-        normed = self.norm(x_NQE)
-        if self.norm_context is None:
-            source = normed
-        else:
-            assert context_NSE is not None
-            source = self.norm_context(context_NSE)
-        query = self._split(self.query(normed))
-        key, value = (self._split(part) for part in self.key_value(source).chunk(2, dim=-1))
-        read = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed_QS)
-        update: Tensor = self.dropout(self.out(read.transpose(1, 2).flatten(2)))
-        return x_NQE + update
-
-    def _split(self, x_NSE: Tensor) -> Tensor:
-        """(N, S, E) to (N, heads, S, E / heads)."""
-        N, S, _ = x_NSE.shape
-        return x_NSE.view(N, S, self.heads, -1).transpose(1, 2)
+    @property
+    def weights(self) -> AttentionWeights:
+        """The parameters, in the order that a sublayer takes them."""
+        context = self.norm_context
+        return AttentionWeights(
+            self.norm.weight,
+            self.norm.bias,
+            None if context is None else context.weight,
+            None if context is None else context.bias,
+            self.query.weight,
+            self.query.bias,
+            self.key_value.weight,
+            self.key_value.bias,
+            self.out.weight,
+            self.out.bias,
+        )
 
 
 class FeedForward(nn.Module):
     """Pre-norm residual GELU network, width to ``hidden`` to width; dropout on its output."""
 
-    def __init__(self, width: int, hidden: int, dropout: float) -> None:
+    def __init__(self, width: int, hidden: int, dropout: float, sublayers: Sublayers) -> None:
         super().__init__()
+        self.dropout, self.sublayers = dropout, sublayers
         self.layers = nn.Sequential(
-            nn.LayerNorm(width),
-            nn.Linear(width, hidden),
-            nn.GELU(),
-            nn.Linear(hidden, width),
-            nn.Dropout(dropout),
+            nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width)
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., E) to (..., E)."""
-        update: Tensor = self.layers(x)
-        return x + update
+        return self.sublayers.feed_forward(x, self.weights, self.dropout if self.training else 0.0)
+
+    @property
+    def weights(self) -> FeedForwardWeights:
+        """The parameters, in the order that a sublayer takes them."""
+        norm, expand, _, contract = self.layers
+        return FeedForwardWeights(*norm.parameters(), *expand.parameters(), *contract.parameters())
 
 
-def band(size: int, window: int, device: torch.device) -> Tensor:
-    """(size, size) bool: token i sees token j where ``|i - j| <= window // 2``."""
-    place = torch.arange(size, device=device)
-    return (place[:, None] - place[None, :]).abs() <= window // 2
+class Dropout(nn.Module):
+    """Dropout of a tensor of any shape."""
+
+    def __init__(self, rate: float, sublayers: Sublayers) -> None:
+        super().__init__()
+        self.rate, self.sublayers = rate, sublayers
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.sublayers.dropout(x, self.rate if self.training else 0.0)

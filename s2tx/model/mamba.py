@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2tx.model.attention import FeedForward
+from s2tx.model.attention import Dropout, FeedForward
 from s2tx.model.scan import SelectiveScan
+from s2tx.model.sublayers import Sublayers
 
 _DT_MIN, _DT_MAX, _DT_FLOOR = 1e-3, 1e-1, 1e-4
 
@@ -92,13 +93,14 @@ class BidirectionalMamba(nn.Module):
         dropout: float,
         bidirectional: bool,
         scan: SelectiveScan,
+        sublayers: Sublayers,
     ) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.forth = Mamba(width, state, conv, expand, scan)
         self.reverse = Mamba(width, state, conv, expand, scan) if bidirectional else None
-        self.feed_forward = FeedForward(width, feed_forward, dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.feed_forward = FeedForward(width, feed_forward, dropout, sublayers)
+        self.dropout = Dropout(dropout, sublayers)
 
     def forward(self, x_NLE: Tensor) -> Tensor:
         """(N, L, E) to (N, L, E)."""

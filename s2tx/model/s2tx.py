@@ -26,11 +26,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from s2tx.model.attention import Attention, FeedForward, band
+from s2tx.model.attention import Attention, Dropout, FeedForward
 from s2tx.model.mamba import BidirectionalMamba
 from s2tx.model.patching import Patches
 from s2tx.model.revin import RevIN
 from s2tx.model.scan import SelectiveScan
+from s2tx.model.sublayers import Sublayers
 from s2tx.params import ModelParams, WindowParams
 
 
@@ -42,19 +43,25 @@ class S2TX(nn.Module):
         n_variates: D.
         params: sizes and switches.
         scan: the selective scan, chosen by ``s2tx.model.scan.choose``.
+        sublayers: the rest of the blocks, chosen by ``s2tx.model.sublayers.choose``.
     """
 
     def __init__(
-        self, window: WindowParams, n_variates: int, params: ModelParams, scan: SelectiveScan
+        self,
+        window: WindowParams,
+        n_variates: int,
+        params: ModelParams,
+        scan: SelectiveScan,
+        sublayers: Sublayers,
     ) -> None:
         super().__init__()
         self.revin = RevIN(params.revin)
         self.head_context = params.head_context
-        self.local_path = LocalPath(window, params)
+        self.local_path = LocalPath(window, params, sublayers)
         tokens = self.local_path.patches.count
         self.global_path: GlobalPath | None = None
         if params.cross_attention or params.head_context:
-            self.global_path = GlobalPath(window, n_variates, params, scan)
+            self.global_path = GlobalPath(window, n_variates, params, scan, sublayers)
         if self.global_path is not None and params.head_context:
             tokens += self.global_path.patches.count
         self.head = nn.Linear(tokens * params.width, window.horizon)
@@ -104,7 +111,12 @@ class GlobalPath(nn.Module):
     """Coarse patches of every variate, in one sequence, through bidirectional Mamba (3.1)."""
 
     def __init__(
-        self, window: WindowParams, n_variates: int, params: ModelParams, scan: SelectiveScan
+        self,
+        window: WindowParams,
+        n_variates: int,
+        params: ModelParams,
+        scan: SelectiveScan,
+        sublayers: Sublayers,
     ) -> None:
         super().__init__()
         if params.global_stride is not None:
@@ -123,7 +135,7 @@ class GlobalPath(nn.Module):
             if params.variate_embedding
             else None
         )
-        self.dropout = nn.Dropout(params.dropout)
+        self.dropout = Dropout(params.dropout, sublayers)
         self.blocks = nn.ModuleList(
             BidirectionalMamba(
                 params.width,
@@ -134,6 +146,7 @@ class GlobalPath(nn.Module):
                 params.dropout,
                 params.bidirectional,
                 scan,
+                sublayers,
             )
             for _ in range(params.m_layers)
         )
@@ -155,15 +168,14 @@ class GlobalPath(nn.Module):
 class LocalPath(nn.Module):
     """Fine patches of the short look-back, variate by variate, reading the global context (3.2)."""
 
-    def __init__(self, window: WindowParams, params: ModelParams) -> None:
+    def __init__(self, window: WindowParams, params: ModelParams, sublayers: Sublayers) -> None:
         super().__init__()
         self.steps = window.short_look_back
         self.patches = Patches.by_stride(self.steps, params.local_patch, params.local_stride)
         self.embed = PatchEmbedding(self.patches, params.width, params.mask_input)
-        self.dropout = nn.Dropout(params.dropout)
-        self.blocks = nn.ModuleList(LocalBlock(params) for _ in range(params.n_layers))
+        self.dropout = Dropout(params.dropout, sublayers)
+        self.blocks = nn.ModuleList(LocalBlock(params, sublayers) for _ in range(params.n_layers))
         self.norm = nn.LayerNorm(params.width)
-        self.window = params.window if params.local_window else None
 
     def forward(self, x_BDL: Tensor, missing_BDL: Tensor | None, z_BDGE: Tensor | None) -> Tensor:
         """(B, D, L) and the context (B, D, G, E) to local tokens (B, D, F, E)."""
@@ -173,11 +185,8 @@ class LocalPath(nn.Module):
         )
         h_NFE = self.dropout(h_BDFE.flatten(0, 1))
         z_NGE = None if z_BDGE is None else z_BDGE.flatten(0, 1)
-        allowed = (
-            None if self.window is None else band(self.patches.count, self.window, h_NFE.device)
-        )
         for block in self.blocks:
-            h_NFE = block(h_NFE, z_NGE, allowed)
+            h_NFE = block(h_NFE, z_NGE)
         h: Tensor = self.norm(h_NFE).view_as(h_BDFE)
         return h
 
@@ -185,19 +194,19 @@ class LocalPath(nn.Module):
 class LocalBlock(nn.Module):
     """Attention inside the window, attention to the global context, feed-forward."""
 
-    def __init__(self, params: ModelParams) -> None:
+    def __init__(self, params: ModelParams, sublayers: Sublayers) -> None:
         super().__init__()
-        self.local = Attention(params.width, params.heads, params.dropout)
+        width, heads, rate = params.width, params.heads, params.dropout
+        window = params.window if params.local_window else None
+        self.local = Attention(width, heads, rate, sublayers, window=window)
         self.cross = (
-            Attention(params.width, params.heads, params.dropout, cross=True)
-            if params.cross_attention
-            else None
+            Attention(width, heads, rate, sublayers, cross=True) if params.cross_attention else None
         )
-        self.feed_forward = FeedForward(params.width, params.feed_forward, params.dropout)
+        self.feed_forward = FeedForward(width, params.feed_forward, rate, sublayers)
 
-    def forward(self, h_NFE: Tensor, z_NGE: Tensor | None, allowed: Tensor | None) -> Tensor:
+    def forward(self, h_NFE: Tensor, z_NGE: Tensor | None) -> Tensor:
         """(N, F, E) tokens and (N, G, E) context to (N, F, E)."""
-        h_NFE = self.local(h_NFE, allowed_QS=allowed)
+        h_NFE = self.local(h_NFE)
         if self.cross is not None:
             h_NFE = self.cross(h_NFE, z_NGE)
         out: Tensor = self.feed_forward(h_NFE)

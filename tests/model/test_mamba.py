@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from s2tx.model.mamba import BidirectionalMamba, Mamba
 from s2tx.model.scan.reference import selective_scan
+from s2tx.model.sublayers.reference import SUBLAYERS
 
 # `mamba_ssm.Mamba(16, d_state=16, d_conv=4, expand=2).state_dict()`
 PUBLISHED = {
@@ -79,7 +80,7 @@ def test_one_direction_never_sees_the_future(block: Mamba) -> None:
 def test_both_directions_see_everything() -> None:
     """Protects the global context from being blind to newer patches."""
     torch.manual_seed(0)
-    both = BidirectionalMamba(8, 4, 4, 2, 16, 0.0, True, selective_scan)
+    both = BidirectionalMamba(8, 4, 4, 2, 16, 0.0, True, selective_scan, SUBLAYERS)
     x = torch.randn(1, 10, 8, requires_grad=True)
     both(x)[0, 0].sum().backward()
     assert x.grad is not None
@@ -89,7 +90,7 @@ def test_both_directions_see_everything() -> None:
 def test_reversed_input_swaps_the_directions() -> None:
     """Protects from a flip in the wrong place: swapped weights and time give reversed outputs."""
     torch.manual_seed(0)
-    both = BidirectionalMamba(8, 4, 4, 2, 16, 0.0, True, selective_scan).double()
+    both = BidirectionalMamba(8, 4, 4, 2, 16, 0.0, True, selective_scan, SUBLAYERS).double()
     x = torch.randn(2, 9, 8, dtype=torch.float64)
     expected = both(x).flip(1)
     assert both.reverse is not None

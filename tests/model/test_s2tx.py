@@ -10,6 +10,7 @@ import torch
 
 from s2tx.model.s2tx import S2TX
 from s2tx.model.scan.reference import selective_scan
+from s2tx.model.sublayers.reference import SUBLAYERS
 from s2tx.params import ModelParams, Params, WindowParams
 from tests.builders import make_params
 
@@ -34,7 +35,7 @@ def sections(params: Params) -> tuple[WindowParams, ModelParams]:
 
 def build(window: WindowParams, model: ModelParams, seed: int = 0) -> S2TX:
     torch.manual_seed(seed)
-    return S2TX(window, D, model, selective_scan).double().eval()
+    return S2TX(window, D, model, selective_scan, SUBLAYERS).double().eval()
 
 
 def sample(window: WindowParams, batch: int = 4) -> tuple[torch.Tensor, torch.Tensor]:

@@ -26,10 +26,11 @@ def test_only_matrices_decay(params: Params) -> None:
     """Protects Mamba's A and D, norms, biases and positions from weight decay."""
     from s2tx.model.s2tx import S2TX
     from s2tx.model.scan.reference import selective_scan
+    from s2tx.model.sublayers.reference import SUBLAYERS
     from tests.builders import make_params
 
     small = make_params(params)
-    network = S2TX(small.window, 2, small.model, selective_scan)
+    network = S2TX(small.window, 2, small.model, selective_scan, SUBLAYERS)
     recipe = replace(params.train, weight_decay=0.1)
     decaying, free = optimiser_of(network, recipe).param_groups
     names = {id(parameter): name for name, parameter in network.named_parameters()}

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -94,6 +97,38 @@ def launch(kernel: Callable[..., Any], *arguments: Tensor | bool | int | float) 
     views = [x.detach().numpy() if isinstance(x, Tensor) else x for x in arguments]
     with _LAUNCH, launch_threads(torch.get_num_threads()):
         kernel(*views)
+
+
+def share(kernel: Callable[..., Any], tasks: int, *arguments: Tensor | np.ndarray | Any) -> None:
+    """Run ``kernel(*arguments, first, last)`` over all of ``tasks``, on as many threads as torch.
+
+    The threads are Python's, since kernels let go of the interpreter: nothing waits in a spin, a
+    forked process may call kernels too, and what Numba compiles is one plain function.
+    """
+    views = [x.detach().numpy() if isinstance(x, Tensor) else x for x in arguments]
+    threads = min(torch.get_num_threads(), tasks)
+    if threads == 1:
+        kernel(*views, 0, tasks)
+        return
+    pieces = min(tasks, 4 * threads)  # a thread that is held up takes fewer of them
+    waiting = iter([(i * tasks // pieces, (i + 1) * tasks // pieces) for i in range(pieces)])
+
+    def work() -> None:
+        for first, last in waiting:
+            kernel(*views, first, last)
+
+    helpers = [_pool(threads).submit(work) for _ in range(threads - 1)]
+    work()
+    for helper in helpers:
+        helper.result()
+
+
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="s2tx-kernel")
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 @contextmanager

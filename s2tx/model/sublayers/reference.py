@@ -1,0 +1,73 @@
+"""The sublayers in plain torch, for any device and type."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from s2tx.model.sublayers import AttentionWeights, FeedForwardWeights, Sublayers
+
+
+def attend(
+    x_NQE: Tensor,
+    context_NSE: Tensor | None,
+    weights: AttentionWeights,
+    heads: int,
+    window: int | None,
+    dropout: float,
+) -> Tensor:
+    """Pre-norm residual multi-head attention: Q queries read S keys.
+
+    Args:
+        x_NQE: (N, Q, E) queries; also keys and values where there is no context.
+        context_NSE: (N, S, E) what is read instead, through a norm of its own; or None.
+        weights: the parameters.
+        heads: heads, dividing E.
+        window: without a context, token i sees token j where ``|i - j| <= window // 2``; None for
+            everywhere.
+        dropout: rate on what is added to ``x_NQE``.
+
+    Returns:
+        (N, Q, E).
+    """
+    width = (x_NQE.shape[-1],)
+    normed = F.layer_norm(x_NQE, width, weights.gain, weights.bias)
+    source = normed
+    if context_NSE is not None:
+        source = F.layer_norm(context_NSE, width, weights.context_gain, weights.context_bias)
+    query = _split(F.linear(normed, weights.query, weights.query_bias), heads)
+    both = F.linear(source, weights.key_value, weights.key_value_bias)
+    key, value = (_split(part, heads) for part in both.chunk(2, dim=-1))
+    seen = None if window is None else band(x_NQE.shape[1], window, x_NQE.device)
+    read = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+    update = F.linear(read.transpose(1, 2).flatten(2), weights.out, weights.out_bias)
+    return x_NQE + F.dropout(update, dropout)
+
+
+def feed_forward(x: Tensor, weights: FeedForwardWeights, dropout: float) -> Tensor:
+    """Pre-norm residual GELU network over (..., E); dropout on what is added."""
+    normed = F.layer_norm(x, (x.shape[-1],), weights.gain, weights.bias)
+    hidden = F.gelu(F.linear(normed, weights.expand, weights.expand_bias))
+    update = F.linear(hidden, weights.contract, weights.contract_bias)
+    return x + F.dropout(update, dropout)
+
+
+def dropout(x: Tensor, rate: float) -> Tensor:
+    """Each element becomes 0 at ``rate``, or is divided by ``1 - rate``."""
+    return F.dropout(x, rate)
+
+
+def band(size: int, window: int, device: torch.device) -> Tensor:
+    """(size, size) bool: token i sees token j where ``|i - j| <= window // 2``."""
+    place = torch.arange(size, device=device)
+    return (place[:, None] - place[None, :]).abs() <= window // 2
+
+
+def _split(x_NSE: Tensor, heads: int) -> Tensor:
+    """(N, S, E) to (N, heads, S, E / heads)."""
+    N, S, _ = x_NSE.shape
+    return x_NSE.view(N, S, heads, -1).transpose(1, 2)
+
+
+SUBLAYERS = Sublayers(attend, feed_forward, dropout)
