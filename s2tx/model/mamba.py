@@ -1,4 +1,4 @@
-"""Mamba, one direction and both.
+"""Mamba, one direction and both at once.
 
 Parameter names and shapes are those of ``mamba_ssm.Mamba``, so a state dict of either loads in the
 other. Letters: N sequences, L steps, E width, I inner width (``expand * E``), K state, R rank of
@@ -8,6 +8,7 @@ the step size.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -55,25 +56,54 @@ class Mamba(nn.Module):
 
     def forward(self, x_NLE: Tensor) -> Tensor:
         """(N, L, E) to (N, L, E); step l reads steps 0..l only."""
-        length = x_NLE.shape[1]
-        x_NIL, z_NIL = self.in_proj(x_NLE).transpose(1, 2).chunk(2, dim=1)
-        x_NIL = F.silu(self.conv1d(x_NIL)[..., :length])
-        dt, B_NLK, C_NLK = self.x_proj(x_NIL.transpose(1, 2)).split(
-            [self.rank, self.state, self.state], dim=-1
-        )
-        y_NIL = self.scan(
-            x_NIL,
-            F.linear(dt, self.dt_proj.weight).transpose(1, 2),
-            -torch.exp(self.A_log),
-            B_NLK.transpose(1, 2).unsqueeze(1),
-            C_NLK.transpose(1, 2).unsqueeze(1),
-            self.D,
-            z_NIL,
-            self.dt_proj.bias,
-            softplus=True,
-        )
-        out: Tensor = self.out_proj(y_NIL.transpose(1, 2))
-        return out
+        return mix(x_NLE, [self], (False,))
+
+
+def mix(x_NLE: Tensor, blocks: Sequence[Mamba], reverse: tuple[bool, ...]) -> Tensor:
+    """The sum of G blocks that read one sequence, each in its own direction, with one scan.
+
+    Args:
+        x_NLE: (N, L, E).
+        blocks: G of one size.
+        reverse: for each of them, whether it reads from the last step to the first.
+
+    Returns:
+        (N, L, E).
+    """
+    N, L, _ = x_NLE.shape
+    G, rank, state = len(blocks), blocks[0].rank, blocks[0].state
+    inward = [block.in_proj.weight.chunk(2) for block in blocks]
+    W_in = torch.cat([of_x for of_x, _ in inward] + [of_z for _, of_z in inward])
+    x_NJL, z_NJL = F.linear(x_NLE, W_in).transpose(1, 2).chunk(2, dim=1)  # J = G * I
+    pairs = zip(x_NJL.chunk(G, dim=1), blocks, reverse, strict=True)
+    u_NJL = F.silu(torch.cat([_convolve(x, block.conv1d, back) for x, block, back in pairs], dim=1))
+    W_x = torch.stack([block.x_proj.weight for block in blocks])
+    W_dt = torch.stack([block.dt_proj.weight for block in blocks])
+    projected = W_x @ u_NJL.view(N, G, -1, L)
+    dt_NGRL, B_NGKL, C_NGKL = torch.split(projected, [rank, state, state], dim=2)
+    y_NJL = blocks[0].scan(
+        u_NJL,
+        (W_dt @ dt_NGRL).flatten(1, 2),
+        -torch.exp(torch.cat([block.A_log for block in blocks])),
+        B_NGKL,
+        C_NGKL,
+        torch.cat([block.D for block in blocks]),
+        z_NJL,
+        torch.cat([block.dt_proj.bias for block in blocks]),
+        softplus=True,
+        reverse=reverse,
+    )
+    return F.linear(
+        y_NJL.transpose(1, 2), torch.cat([block.out_proj.weight for block in blocks], dim=1)
+    )
+
+
+def _convolve(x_NIL: Tensor, conv: nn.Conv1d, back: bool) -> Tensor:
+    """The depthwise convolution over a step and those before it, or after it where ``back``."""
+    taps, L = conv.weight.shape[-1], x_NIL.shape[-1]
+    weight = conv.weight.flip(-1) if back else conv.weight
+    wide = F.conv1d(x_NIL, weight, conv.bias, padding=taps - 1, groups=len(weight))
+    return wide[..., taps - 1 :] if back else wide[..., :L]
 
 
 class BidirectionalMamba(nn.Module):
@@ -105,8 +135,9 @@ class BidirectionalMamba(nn.Module):
     def forward(self, x_NLE: Tensor) -> Tensor:
         """(N, L, E) to (N, L, E)."""
         normed = self.norm(x_NLE)
-        mixed = self.forth(normed)
-        if self.reverse is not None:
-            mixed = mixed + self.reverse(normed.flip(1)).flip(1)
+        if self.reverse is None:
+            mixed = self.forth(normed)
+        else:
+            mixed = mix(normed, [self.forth, self.reverse], (False, True))
         out: Tensor = self.feed_forward(x_NLE + self.dropout(mixed))
         return out

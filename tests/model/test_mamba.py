@@ -98,6 +98,44 @@ def test_reversed_input_swaps_the_directions() -> None:
     torch.testing.assert_close(both(x.flip(1)), expected)
 
 
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_both_directions_are_two_published_blocks_one_over_the_flipped_sequence(
+    bidirectional: bool,
+) -> None:
+    """Protects checkpoints: directions that share a launch must mean what two blocks meant."""
+    torch.manual_seed(0)
+    both = BidirectionalMamba(
+        8, 4, 4, 2, 16, 0.0, bidirectional, selective_scan, SUBLAYERS
+    ).double()
+    x = torch.randn(2, 11, 8, dtype=torch.float64, requires_grad=True)
+    leaves = {k: v.detach().clone().requires_grad_() for k, v in both.state_dict().items()}
+
+    def parts(of: str) -> dict[str, torch.Tensor]:
+        return {k.removeprefix(of): v for k, v in leaves.items() if k.startswith(of)}
+
+    normed = F.layer_norm(x, (8,), leaves["norm.weight"], leaves["norm.bias"])
+    mixed = published_forward(parts("forth."), normed)
+    if bidirectional:
+        mixed = mixed + published_forward(parts("reverse."), normed.flip(1)).flip(1)
+    hidden = F.layer_norm(
+        x + mixed, (8,), *(leaves[f"feed_forward.layers.0.{k}"] for k in ("weight", "bias"))
+    )
+    for layer, after in ((1, F.gelu), (3, torch.nn.Identity())):
+        hidden = after(F.linear(hidden, *parts(f"feed_forward.layers.{layer}.").values()))
+    expected = x + mixed + hidden
+    actual = both(x)
+    torch.testing.assert_close(actual, expected)
+
+    weight = torch.randn_like(expected)
+    inputs = [x, *leaves.values()]
+    expected_grads = torch.autograd.grad((expected * weight).sum(), inputs)
+    actual_grads = torch.autograd.grad((actual * weight).sum(), [x, *both.parameters()])
+    names = ["x", *(name for name, _ in both.named_parameters())]
+    assert names[1:] == list(leaves)
+    for name, grad, exact in zip(names, actual_grads, expected_grads, strict=True):
+        torch.testing.assert_close(grad, exact, msg=name)
+
+
 def test_step_sizes_start_in_their_range(block: Mamba) -> None:
     """Protects the initialisation that lets some channels remember long."""
     steps = F.softplus(block.dt_proj.bias)
