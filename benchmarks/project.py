@@ -70,8 +70,7 @@ class Clone:
 
 def torch_alone(runtime: RuntimeParams) -> RuntimeParams:
     """The settings under which the model runs no kernel of its own."""
-    named = [name for name in ("scan", "layers") if hasattr(runtime, name)]
-    return dataclasses.replace(runtime, **dict.fromkeys(named, "reference"))  # type: ignore[arg-type]
+    return dataclasses.replace(runtime, scan="reference", layers="reference")
 
 
 def write_results(
