@@ -229,7 +229,7 @@ class FirstVersion:
     """
 
     def __init__(self) -> None:
-        if not (FIRST_ROOT / "params.yaml").exists():
+        if not (FIRST_ROOT / "s2tx" / "zoo.py").exists():  # the last file of the archive
             command = ["git", "-C", str(ROOT), "archive", FIRST, "s2tx", "params.yaml"]
             try:
                 packed = subprocess.run(command, check=True, capture_output=True).stdout
