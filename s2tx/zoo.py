@@ -40,6 +40,16 @@ def build(
             return DLinear(window.look_back, window.horizon, spec.kernel).to(device)
 
 
+def backends(spec: ModelParams, runtime: RuntimeParams, device: torch.device) -> dict[str, str]:
+    """Who computes the parts of a network that have several implementations, for the record."""
+    from s2tx.model import scan, sublayers
+
+    return {
+        "scan": scan.resolve(runtime.scan, device),
+        "layers": sublayers.resolve(runtime, device, spec),
+    }
+
+
 def spec_from_dict(fields: dict[str, object]) -> ModelParams | BaselineParams:
     """The inverse of ``s2tx.params.as_dict`` for a model's section.
 

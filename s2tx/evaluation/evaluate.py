@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from s2tx import fingerprint as identity
+from s2tx import zoo
 from s2tx.baselines.naive import SeasonalNaive
 from s2tx.data.missing import Mask, read_mask
 from s2tx.data.scaling import Scaler
@@ -16,7 +17,6 @@ from s2tx.data.split import PARTS, Borders, find_borders
 from s2tx.data.table import Table
 from s2tx.evaluation import plots
 from s2tx.evaluation.metrics import Scores, score
-from s2tx.model.scan import resolve
 from s2tx.params import Params, as_dict
 from s2tx.paths import Project, write_text
 from s2tx.training.bundle import Bundle, Predictor, weights_hash
@@ -137,7 +137,8 @@ def _receipt(
         "params_sha256": identity.of_file(project.params),
         "code": identity.git_commit(project.root),
         "runtime": as_dict(params.runtime)
-        | {"device": bundle.device.type, "scan": resolve(params.runtime.scan, bundle.device)},
+        | {"device": bundle.device.type}
+        | zoo.backends(params.model, params.runtime, bundle.device),
         "machine": identity.machine(),
     }
 

@@ -47,7 +47,7 @@ def examine(project: Project) -> list[Check]:
             ("Python", _python, "Install Python 3.11 or newer, remove .venv, and run: make setup"),
             ("params", _params, "Mend params.yaml, or restore it: git checkout params.yaml"),
             ("torch", _torch, "Set runtime.device to auto in params.yaml, or mend the driver"),
-            ("scan", _scan, "Set runtime.scan to auto in params.yaml"),
+            ("backends", _backends, "Set runtime.scan and runtime.layers to auto in params.yaml"),
             ("data", _data, "Bring them back: dvc pull data.dvc; or others in: s2tx ingest"),
             ("DVC remote", _remote, "See: dvc remote list; then dvc push"),
             ("MLflow", _mlflow, "Start the server that MLFLOW_TRACKING_URI names, or unset it"),
@@ -87,14 +87,15 @@ def _torch(project: Project) -> str:
     return f"torch {torch.__version__} on {name}, {threads}"
 
 
-def _scan(project: Project) -> str:
-    from s2tx.model.scan import choose, resolve
+def _backends(project: Project) -> str:
+    from s2tx import zoo
     from s2tx.training.runtime import pick_device
 
-    runtime = load_params(project.params).runtime
-    device = pick_device(runtime)
-    choose(runtime.scan, device)
-    return resolve(runtime.scan, device)
+    params = load_params(project.params)
+    device = pick_device(params.runtime)
+    zoo.build(params.model, params.window, 1, params.runtime, device)
+    used = zoo.backends(params.model, params.runtime, device)
+    return ", ".join(f"{part}: {name}" for part, name in used.items())
 
 
 def _data(project: Project) -> str:

@@ -91,7 +91,7 @@ def fit(
     forward, stepper = fabric.setup(network, optimiser)
 
     while run.epoch < params.epochs and not run.out_of_patience(params.patience):
-        order = origins[_permutation(len(origins), params.seed, run.epoch)]
+        order = origins[_permutation(len(origins), params.seed, run.epoch)].to(windows.device)
         network.train()
         while run.step < steps:
             chosen = order[run.step * params.batch_size :][: params.batch_size]
@@ -142,7 +142,7 @@ def errors(
     """Standardised MSE and MAE over every window of ``origins``, without leaving the device."""
     network.eval()
     sums = torch.zeros(3, dtype=torch.float64, device=windows.device)
-    for chosen in torch.split(torch.tensor(origins), batch_size):
+    for chosen in torch.split(torch.tensor(origins, device=windows.device), batch_size):
         x_BLD, observed_BLD, y_BHD, target_BHD = windows.batch(chosen)
         error = network(x_BLD, observed_BLD).float() - y_BHD
         count = torch.tensor(error.numel(), device=windows.device)

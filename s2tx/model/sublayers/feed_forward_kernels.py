@@ -28,7 +28,7 @@ from s2tx.model.compiled.tiles import (
     store,
 )
 
-TILE = 64
+TILE = 128
 BLOCK = 32  # rows of the hidden layer that are in the making at a time
 
 
