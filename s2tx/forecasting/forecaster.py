@@ -60,7 +60,7 @@ class Forecaster:
             raise S2TXError(f"the forecast of {card.name} is not finite. It was thrown away.")
         last = newest[card.time_column].iloc[-1]
         ahead = pd.DataFrame(values, columns=list(card.variates))
-        times = [last + step * card.step_delta for step in range(1, window.horizon + 1)]
+        times = last + card.step_delta * np.arange(1, window.horizon + 1)
         ahead.insert(0, card.time_column, pd.DatetimeIndex(times).as_unit("ns"))
         return ahead
 
@@ -99,11 +99,10 @@ class Forecaster:
                 "is missing",
             )
         sentinels = self.bundle.sentinels
-        checked = {
-            column: take_out_sentinels(_numbers(newest[column], rows), sentinels)[0]
-            for column in card.variates
-        }
-        return pd.DataFrame({card.time_column: times, **checked})
+        cells = np.stack([_numbers(newest[column], rows) for column in card.variates], axis=1)
+        checked = pd.DataFrame(take_out_sentinels(cells, sentinels)[0], columns=list(card.variates))
+        checked.insert(0, card.time_column, times)
+        return checked
 
 
 def _times(column: pd.Series, rows: range) -> pd.Series:
@@ -128,8 +127,12 @@ def _times(column: pd.Series, rows: range) -> pd.Series:
 
 def _numbers(column: pd.Series, rows: range) -> NDArray[np.float64]:
     """Float64, NaN where a cell is empty."""
-    numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    bad = np.flatnonzero((np.isnan(numbers) & column.notna().to_numpy()) | np.isinf(numbers))
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "fiu":
+        numbers = column.to_numpy(np.float64)
+        bad = np.flatnonzero(np.isinf(numbers))
+    else:
+        numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        bad = np.flatnonzero((np.isnan(numbers) & column.notna().to_numpy()) | np.isinf(numbers))
     if len(bad):
         first = int(bad[0])
         raise InputError(
