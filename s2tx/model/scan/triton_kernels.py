@@ -14,8 +14,8 @@ so that a thread holds S steps of P states of one channel, and a step needs no o
 (steps past the last, channels or states that are not there) has a decay of 1, a drive of 0 and a
 gradient of 0.
 
-A group that runs from the newest step to the oldest reads and writes its steps in that order: what
-the loops call a step is its place in the order of the scan.
+A tile has its steps in the order of memory, so that what lies along time is read along time. A
+group that runs from the newest step to the oldest takes its tiles, and their steps, the other way.
 
 Arguments have no annotations but ``constexpr``, because Triton reads them. An argument that is None
 is a constant, and so is what hangs on it.
@@ -77,6 +77,38 @@ def _pick(at_S, x_SPIQ):
 
 
 @triton.jit
+def _forth(a_SPIQ, b_SPIQ, h_PIQ, BACK: tl.constexpr):
+    """The state before each step and after it, and after the last: from ``h``, the one before."""
+    STEPS: tl.constexpr = a_SPIQ.shape[0]
+    s_S = tl.arange(0, STEPS)[:, None, None, None]
+    before_SPIQ, h_SPIQ = b_SPIQ, b_SPIQ
+    for r in tl.static_range(STEPS):
+        at_S = s_S == (STEPS - 1 - r if BACK else r)
+        after_SPIQ = a_SPIQ * h_PIQ[None, :, :, :] + b_SPIQ
+        before_SPIQ = tl.where(at_S, h_PIQ[None, :, :, :], before_SPIQ)
+        h_SPIQ = tl.where(at_S, after_SPIQ, h_SPIQ)
+        h_PIQ = _pick(at_S, after_SPIQ)
+    return before_SPIQ, h_SPIQ, h_PIQ
+
+
+@triton.jit
+def _back(a_SPIQ, read_SPIQ, dh_PIQ, BACK: tl.constexpr):
+    """The gradient of the state after each step, and of that before the first.
+
+    From ``dh``, that of the state after the last, and ``read``, which each output adds.
+    """
+    STEPS: tl.constexpr = a_SPIQ.shape[0]
+    s_S = tl.arange(0, STEPS)[:, None, None, None]
+    dh_SPIQ = read_SPIQ
+    for r in tl.static_range(STEPS):
+        at_S = s_S == (r if BACK else STEPS - 1 - r)
+        after_SPIQ = read_SPIQ + dh_PIQ[None, :, :, :]
+        dh_SPIQ = tl.where(at_S, after_SPIQ, dh_SPIQ)
+        dh_PIQ = _pick(at_S, a_SPIQ * after_SPIQ)
+    return dh_SPIQ, dh_PIQ
+
+
+@triton.jit
 def _over_states(x_SPIQ):
     """The sum over the states: (S, I)."""
     return tl.sum(tl.sum(x_SPIQ, axis=1), axis=2)
@@ -112,11 +144,16 @@ def _place(groups, blocks):
 
 
 @triton.jit
-def _time(start, reverse, g, L, STEPS: tl.constexpr):
-    """Where in memory the steps from ``start`` lie, and which of them are there: (S,) each."""
-    steps_S = (start + tl.arange(0, STEPS)).to(tl.int64)
-    backwards = (reverse >> g) & 1
-    return steps_S + backwards * (L - 1 - 2 * steps_S), steps_S < L
+def _time(tile, back, L, STEPS: tl.constexpr):
+    """The steps of a tile, oldest first, and which of them are there: (S,) each.
+
+    They lie in memory as they come here, in either direction, so that loads can run along them.
+    """
+    start = tile * STEPS
+    if back:
+        start = L - STEPS - start
+    t_S = (start + tl.arange(0, STEPS)).to(tl.int64)
+    return t_S, (t_S >= 0) & (t_S < L)
 
 
 @triton.jit
@@ -163,6 +200,7 @@ def forward(
     runs from the newest step to the oldest. ``states`` is (N, G, J, tiles, P * I * Q).
     """
     n, g, block = _place(groups, blocks)
+    back = ((reverse >> g) & 1) != 0
     inside_I = block * I + tl.arange(0, I)
     i_I = g * channels + inside_I
     k_PQ = tl.arange(0, P)[:, None] * Q + tl.arange(0, Q)[None, :]
@@ -182,7 +220,6 @@ def forward(
     if bias is not None:
         bias_I = tl.load(bias + i_I, mask=on_I, other=0.0).to(tl.float32)
 
-    s_S = tl.arange(0, STEPS)[:, None, None, None]
     tiles = tl.cdiv(L, STEPS)
     h_PIQ = tl.zeros((P, I, Q), tl.float32)
     if states is not None:
@@ -192,14 +229,14 @@ def forward(
             + tl.arange(0, I)[None, :, None] * Q
             + tl.arange(0, Q)[None, None, :]
         )
-    t_S, on_S = _time(0, reverse, g, L, STEPS)
+    t_S, on_S = _time(0, back, L, STEPS)
     x_SI, raw_SI, z_SI, B_SPQ, C_SPQ = _load_tile(
         u, u_I, u_L, delta, delta_I, delta_L, z, z_I, z_L, B, B_K, B_L, C, C_K, C_L,
         t_S, on_S, i_I, on_I, k_PQ, on_PQ,
     )  # fmt: skip
     for tile in range(0, tiles):
         on_SI = on_S[:, None] & on_I[None, :]
-        next_t_S, next_on_S = _time((tile + 1) * STEPS, reverse, g, L, STEPS)
+        next_t_S, next_on_S = _time(tile + 1, back, L, STEPS)
         next_x_SI, next_raw_SI, next_z_SI, next_B_SPQ, next_C_SPQ = _load_tile(
             u, u_I, u_L, delta, delta_I, delta_L, z, z_I, z_L, B, B_K, B_L, C, C_K, C_L,
             next_t_S, next_on_S, i_I, on_I, k_PQ, on_PQ,
@@ -215,11 +252,10 @@ def forward(
 
         a_SPIQ = tl.exp2(dt_SI[:, None, :, None] * decay_PIQ[None, :, :, :])
         b_SPIQ = (dt_SI * x_SI)[:, None, :, None] * B_SPQ[:, :, None, :]
-        h_SPIQ = b_SPIQ
-        for s in tl.static_range(STEPS):
-            after_SPIQ = a_SPIQ * h_PIQ[None, :, :, :] + b_SPIQ
-            h_SPIQ = tl.where(s_S == s, after_SPIQ, h_SPIQ)
-            h_PIQ = _pick(s_S == s, after_SPIQ)
+        if back:
+            _, h_SPIQ, h_PIQ = _forth(a_SPIQ, b_SPIQ, h_PIQ, True)
+        else:
+            _, h_SPIQ, h_PIQ = _forth(a_SPIQ, b_SPIQ, h_PIQ, False)
         y_SI = _over_states(h_SPIQ * C_SPQ[:, :, None, :])
         if D is not None:
             y_SI += D_I[None, :] * x_SI
@@ -258,6 +294,7 @@ def backward(
     caller sums the leading axis, so that no two programs write to one place.
     """
     n, g, block = _place(groups, blocks)
+    back = ((reverse >> g) & 1) != 0
     inside_I = block * I + tl.arange(0, I)
     i_I = g * channels + inside_I
     k_PQ = tl.arange(0, P)[:, None] * Q + tl.arange(0, Q)[None, :]
@@ -284,7 +321,6 @@ def backward(
         bias_I = tl.load(bias + i_I, mask=on_I, other=0.0).to(tl.float32)
         dbias_I = tl.zeros((I,), tl.float32)
 
-    s_S = tl.arange(0, STEPS)[:, None, None, None]
     tiles = tl.cdiv(L, STEPS)
     states += tl.program_id(0).to(tl.int64) * tiles * (P * I * Q)
     flat_PIQ = (
@@ -294,7 +330,7 @@ def backward(
     )
     dh_PIQ = tl.zeros((P, I, Q), tl.float32)  # of the state after the tile, from the steps after it
     dA_PIQ = tl.zeros((P, I, Q), tl.float32)
-    t_S, on_S = _time((tiles - 1) * STEPS, reverse, g, L, STEPS)
+    t_S, on_S = _time(tiles - 1, back, L, STEPS)
     x_SI, raw_SI, z_SI, B_SPQ, C_SPQ = _load_tile(
         u, u_I, u_L, delta, delta_I, delta_L, z, z_I, z_L, B, B_K, B_L, C, C_K, C_L,
         t_S, on_S, i_I, on_I, k_PQ, on_PQ,
@@ -305,7 +341,7 @@ def backward(
         on_SI = on_S[:, None] & on_I[None, :]
         on_SPQ = on_S[:, None, None] & on_PQ[None, :, :]
         earlier = tl.maximum(tiles - 2 - done, 0)
-        next_t_S, next_on_S = _time(earlier * STEPS, reverse, g, L, STEPS)
+        next_t_S, next_on_S = _time(earlier, back, L, STEPS)
         next_x_SI, next_raw_SI, next_z_SI, next_B_SPQ, next_C_SPQ = _load_tile(
             u, u_I, u_L, delta, delta_I, delta_L, z, z_I, z_L, B, B_K, B_L, C, C_K, C_L,
             next_t_S, next_on_S, i_I, on_I, k_PQ, on_PQ,
@@ -325,11 +361,10 @@ def backward(
         # Forward again: the state before each step.
         a_SPIQ = tl.exp2(dt_SI[:, None, :, None] * (A_PIQ * LOG2_E)[None, :, :, :])
         b_SPIQ = drive_SI[:, None, :, None] * B_SPQ[:, :, None, :]
-        before_SPIQ = b_SPIQ
-        for s in tl.static_range(STEPS):
-            before_SPIQ = tl.where(s_S == s, h_PIQ[None, :, :, :], before_SPIQ)
-            h_PIQ = _pick(s_S == s, a_SPIQ * h_PIQ[None, :, :, :] + b_SPIQ)
-        h_SPIQ = a_SPIQ * before_SPIQ + b_SPIQ
+        if back:
+            before_SPIQ, h_SPIQ, h_PIQ = _forth(a_SPIQ, b_SPIQ, h_PIQ, True)
+        else:
+            before_SPIQ, h_SPIQ, h_PIQ = _forth(a_SPIQ, b_SPIQ, h_PIQ, False)
 
         g_SI = dy_SI  # of the output before the gate
         if z is not None:
@@ -346,11 +381,10 @@ def backward(
 
         # Backward: the gradient of the state after each step.
         read_SPIQ = g_SI[:, None, :, None] * C_SPQ[:, :, None, :]
-        dh_SPIQ = read_SPIQ
-        for r in tl.static_range(STEPS):
-            at_SPIQ = read_SPIQ + dh_PIQ[None, :, :, :]
-            dh_SPIQ = tl.where(s_S == STEPS - 1 - r, at_SPIQ, dh_SPIQ)
-            dh_PIQ = _pick(s_S == STEPS - 1 - r, a_SPIQ * at_SPIQ)
+        if back:
+            dh_SPIQ, dh_PIQ = _back(a_SPIQ, read_SPIQ, dh_PIQ, True)
+        else:
+            dh_SPIQ, dh_PIQ = _back(a_SPIQ, read_SPIQ, dh_PIQ, False)
         dB_SPQ = tl.sum(dh_SPIQ * drive_SI[:, None, :, None], axis=2)
         tl.store(dB + at_SPQ, dB_SPQ.to(dB.dtype.element_ty), mask=on_SPQ)
         ddrive_SI = _over_states(dh_SPIQ * B_SPQ[:, :, None, :])
