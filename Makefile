@@ -1,6 +1,6 @@
 # `make run` and `make test` are the README's two commands; everything else serves them.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format constraints clean
+.PHONY: help setup run test triton lint format constraints clean
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV   := .venv
@@ -24,6 +24,9 @@ run: $(STAMP)  ## Data -> validated -> trained -> scored -> registered -> foreca
 test: $(STAMP)  ## All tests, the slow ones last
 	$(BIN)/python -m pytest
 
+triton: $(STAMP)  ## Add Triton, whose tests of the GPU kernels need no GPU
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[triton]"
+
 lint: $(STAMP)  ## What CI and the hooks check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -35,7 +38,7 @@ format: $(STAMP)  ## Mend what ruff can mend
 
 constraints: $(STAMP)  ## Resolve constraints.txt anew (torch's local build tags are taken off)
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --no-annotate --no-header --quiet --output-file constraints.txt
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra bench --universal --no-annotate --no-header --quiet --output-file constraints.txt
 	sed -i -E '/^(nvidia-|cuda-|triton)/d; s/^(torch==[0-9.]+).*/\1/' constraints.txt
 	sort -u -o constraints.txt constraints.txt
 

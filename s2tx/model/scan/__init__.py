@@ -37,8 +37,11 @@ def resolve(name: str, device: torch.device) -> str:
         return name
     if device.type == "cpu":
         return "cpu"
-    has_kernel = importlib.util.find_spec("mamba_ssm") is not None
-    return "mamba_ssm" if device.type == "cuda" and has_kernel else "reference"
+    if device.type == "cuda":
+        for kernel in ("triton", "mamba_ssm"):
+            if importlib.util.find_spec(kernel) is not None:
+                return kernel
+    return "reference"
 
 
 def choose(name: str, device: torch.device) -> SelectiveScan:
@@ -70,5 +73,16 @@ def choose(name: str, device: torch.device) -> SelectiveScan:
             from s2tx.model.scan.mamba_ssm import selective_scan as kernel
 
             return kernel
+        case "triton":
+            if device.type != "cuda":
+                raise ValueError(
+                    f"runtime.scan is triton, whose kernels need CUDA, but the device is "
+                    f"{device}: set runtime.scan to auto"
+                )
+            from s2tx.model.scan.triton import selective_scan as own
+
+            return own
         case other:
-            raise ValueError(f"runtime.scan is {other!r}: give auto, reference, cpu or mamba_ssm")
+            raise ValueError(
+                f"runtime.scan is {other!r}: give auto, reference, cpu, triton or mamba_ssm"
+            )

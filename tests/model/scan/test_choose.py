@@ -24,16 +24,24 @@ def test_auto_on_a_cpu_is_the_fused_scan() -> None:
     assert choose("auto", CPU) is selective_scan
 
 
-@pytest.mark.parametrize(("installed", "name"), [(True, "mamba_ssm"), (False, "reference")])
-def test_auto_on_a_gpu_is_the_official_kernel_where_it_is_installed(
-    installed: bool, name: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("installed", "name"),
+    [
+        (("triton", "mamba_ssm"), "triton"),
+        (("triton",), "triton"),
+        (("mamba_ssm",), "mamba_ssm"),
+        ((), "reference"),
+    ],
+)
+def test_auto_on_a_gpu_is_the_best_kernel_that_is_installed(
+    installed: tuple[str, ...], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A machine without the kernel must still train."""
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: object() if installed else None)
+    """A machine without any kernel must still train."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda module: module in installed or None)
     assert resolve("auto", CUDA) == name
 
 
-@pytest.mark.parametrize("name", ["reference", "cpu", "mamba_ssm"])
+@pytest.mark.parametrize("name", ["reference", "cpu", "triton", "mamba_ssm"])
 @pytest.mark.parametrize("device", [CPU, CUDA], ids=str)
 def test_a_name_means_itself_everywhere(name: str, device: torch.device) -> None:
     """What was asked for by name is never exchanged in silence."""
@@ -47,7 +55,7 @@ def test_the_reference_runs_on_every_device() -> None:
     assert choose("reference", CUDA) is selective_scan
 
 
-@pytest.mark.parametrize(("name", "device"), [("cpu", CUDA), ("mamba_ssm", CPU)])
+@pytest.mark.parametrize(("name", "device"), [("cpu", CUDA), ("triton", CPU), ("mamba_ssm", CPU)])
 def test_a_scan_on_a_device_it_cannot_use_is_an_error_with_the_cure(
     name: str, device: torch.device
 ) -> None:
@@ -57,7 +65,7 @@ def test_a_scan_on_a_device_it_cannot_use_is_an_error_with_the_cure(
 
 
 def test_an_unknown_name_is_an_error_that_lists_the_known() -> None:
-    with pytest.raises(ValueError, match="'fast': give auto, reference, cpu or mamba_ssm"):
+    with pytest.raises(ValueError, match="'fast': give auto, reference, cpu, triton or mamba_ssm"):
         choose("fast", CPU)
 
 
