@@ -1,4 +1,4 @@
-"""Every check that needs a GPU, in one command: parity, a short real training, memory.
+"""Every check that needs a GPU, in one command: parity, speed, memory, a short real training.
 
 ``python -m benchmarks.gpu_check`` needs only torch, lightning, numpy, pandas, pyarrow, safetensors
 and PyYAML, and writes ``results/gpu_check.json``. ``--device cpu`` rehearses it where there is no
@@ -19,15 +19,15 @@ import pandas as pd
 import torch
 import yaml
 
+from benchmarks import gpu_scan
 from benchmarks.project import ROOT, write_results
 from s2tx import zoo
 from s2tx.data.demo import NAME, make_demo
 from s2tx.data.missing import Mask
 from s2tx.data.table import Card, Table
-from s2tx.model.scan import choose, resolve
-from s2tx.model.scan.reference import selective_scan
 from s2tx.params import Params, TrainParams
 from s2tx.training.fit import Epoch
+from s2tx.training.optimise import loss_of, optimiser_of
 from s2tx.training.train import train
 
 Precision = Literal["32-true", "bf16-mixed"]
@@ -50,32 +50,6 @@ def demo_table() -> Table:
     return Table(card, pd.DatetimeIndex(frame["date"]), frame[list(variates)].to_numpy())
 
 
-def scan_parity(device: torch.device, length: int = 287) -> dict[str, Any]:
-    """The device's scan against the reference in float64 on the CPU: output and every gradient."""
-    torch.manual_seed(0)
-    N, I, K = 4, 32, 16  # noqa: E741
-    shapes = [(N, I, length)] * 2 + [(I, K)] + [(N, K, length)] * 2 + [(I,), (N, I, length), (I,)]
-    exact = [torch.randn(shape, dtype=torch.float64) for shape in shapes]
-    exact[2] = -exact[2].exp()
-    weight = torch.randn(N, I, length, dtype=torch.float64)
-
-    def results(scan: Any, place: torch.device, dtype: torch.dtype) -> list[torch.Tensor]:
-        leaves = [value.to(place, dtype, copy=True).requires_grad_() for value in exact]
-        y = scan(*leaves, softplus=True)
-        gradients = torch.autograd.grad((y * weight.to(place, dtype)).sum(), leaves)
-        return [each.double().cpu() for each in (y, *gradients)]
-
-    expected = results(selective_scan, torch.device("cpu"), torch.float64)
-    found = results(choose("auto", device), device, torch.float32)
-    names = ("y", "u", "delta", "A", "B", "C", "D", "z", "delta_bias")
-    worst = {
-        name: float((a - b).abs().max() / b.abs().max().clamp(min=1))
-        for name, a, b in zip(names, found, expected, strict=True)
-    }
-    ok = max(worst.values()) < TOLERANCE["32-true"]
-    return {"ok": ok, "scan": resolve("auto", device), "relative_error": worst}
-
-
 def model_parity(params: Params, device: torch.device) -> dict[str, Any]:
     """The whole network from one state dict on the CPU and on the device."""
     torch.manual_seed(0)
@@ -93,6 +67,53 @@ def model_parity(params: Params, device: torch.device) -> dict[str, Any]:
             errors[precision] = float((found - expected).abs().max() / expected.abs().max())
     ok = all(error < TOLERANCE[precision] for precision, error in errors.items())
     return {"ok": ok, "relative_error": errors}
+
+
+def steps(params: Params, device: torch.device) -> dict[str, Any]:
+    """Training steps on the GPU as the work grows, and whether any of them waits for the host.
+
+    Batch 128 and 7 variates are an epoch of ETTh1 in 63 steps; 862 variates are Traffic's.
+    """
+    found: dict[str, Any] = {}
+    for precision in TOLERANCE:
+        for batch, variates, look_back in (
+            (128, 7, 672), (8, 862, 672), (128, 7, 2688), (128, 7, 10752),
+        ):  # fmt: skip
+            window = dataclasses.replace(params.window, look_back=look_back)
+            model = dataclasses.replace(params.model, global_stride=None, global_patches=43)
+            network = zoo.build(model, window, variates, params.runtime, device)
+            optimiser = optimiser_of(network, params.train)
+            x = torch.randn(batch, look_back, variates, device=device)
+            y = torch.randn(batch, window.horizon, variates, device=device)
+
+            def one(
+                network: torch.nn.Module = network, x: torch.Tensor = x, y: torch.Tensor = y,
+                optimiser: torch.optim.Optimizer = optimiser, precision: Precision = precision,
+            ) -> None:  # fmt: skip
+                with torch.autocast("cuda", torch.bfloat16, enabled=precision != "32-true"):
+                    loss = loss_of(network(x), y, None, params.train.loss)
+                loss.backward()  # type: ignore[no-untyped-call]
+                torch.nn.utils.clip_grad_norm_(network.parameters(), params.train.clip_norm)
+                optimiser.step()
+                optimiser.zero_grad()
+
+            torch.cuda.reset_peak_memory_stats()
+            time_taken = gpu_scan.seconds(one)
+            torch.cuda.set_sync_debug_mode("error")
+            waits = None
+            try:
+                one()
+            except RuntimeError as error:
+                waits = str(error)
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+            found[f"step_{precision}_batch_{batch}_variates_{variates}_look_back_{look_back}"] = {
+                "ok": waits is None,
+                "waits_for_the_host": waits,
+                "seconds": time_taken,
+                "peak_bytes": torch.cuda.max_memory_allocated(),
+            }
+    return found
 
 
 class Clock:
@@ -146,9 +167,14 @@ def main() -> int:
     params = read_params()
     rehearsal = device.type == "cpu"
     checks = {
-        "scan_parity": scan_parity(device),
+        "scan_parity": gpu_scan.parity(device),
+        "scan_repeatable": gpu_scan.repeatable(device),
         "model_parity": model_parity(params, device),
     }
+    if not rehearsal:
+        checks["scan_captured"] = gpu_scan.captured(device)
+        checks["scan_speed"] = gpu_scan.speed(device)
+        checks |= steps(params, device)
     runs = short_training(params, device, *((2, 64) if rehearsal else (params.train.epochs, 1)))
     checks |= {f"training_{precision}": run for precision, run in runs.items()}
     for name, check in checks.items():
