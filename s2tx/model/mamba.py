@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2tx.model.attention import Dropout, FeedForward
+from s2tx.model.mixer import MixerWeights, around
 from s2tx.model.scan import SelectiveScan
 from s2tx.model.sublayers import Sublayers
 
@@ -34,12 +35,12 @@ class Mamba(nn.Module):
 
     def __init__(self, width: int, state: int, conv: int, expand: int, scan: SelectiveScan) -> None:
         super().__init__()
-        inner, self.rank, self.state = expand * width, math.ceil(width / 16), state
-        self.scan = scan
+        inner, rank = expand * width, math.ceil(width / 16)
+        self.mixer = around(scan)
         self.in_proj = nn.Linear(width, 2 * inner, bias=False)
         self.conv1d = nn.Conv1d(inner, inner, conv, groups=inner, padding=conv - 1)
-        self.x_proj = nn.Linear(inner, self.rank + 2 * state, bias=False)
-        self.dt_proj = nn.Linear(self.rank, inner)
+        self.x_proj = nn.Linear(inner, rank + 2 * state, bias=False)
+        self.dt_proj = nn.Linear(rank, inner)
         self.A_log = nn.Parameter(torch.log(torch.arange(1.0, state + 1)).repeat(inner, 1))
         self.D = nn.Parameter(torch.ones(inner))
         self.out_proj = nn.Linear(inner, width, bias=False)
@@ -48,7 +49,8 @@ class Mamba(nn.Module):
     @torch.no_grad()
     def _reset_step_size(self) -> None:
         """Step sizes start log-uniform in [1e-3, 1e-1], so that some channels remember long."""
-        nn.init.uniform_(self.dt_proj.weight, -(self.rank**-0.5), self.rank**-0.5)
+        rank = self.dt_proj.in_features
+        nn.init.uniform_(self.dt_proj.weight, -(rank**-0.5), rank**-0.5)
         span = math.log(_DT_MAX) - math.log(_DT_MIN)
         dt = torch.exp(torch.rand_like(self.dt_proj.bias) * span + math.log(_DT_MIN))
         dt = dt.clamp(min=_DT_FLOOR)
@@ -58,52 +60,35 @@ class Mamba(nn.Module):
         """(N, L, E) to (N, L, E); step l reads steps 0..l only."""
         return mix(x_NLE, [self], (False,))
 
+    @property
+    def weights(self) -> tuple[Tensor, ...]:
+        """The parameters, in the order of ``MixerWeights``."""
+        return (
+            self.in_proj.weight,
+            self.conv1d.weight.squeeze(1),
+            cast(Tensor, self.conv1d.bias),
+            self.x_proj.weight,
+            self.dt_proj.weight,
+            self.dt_proj.bias,
+            -torch.exp(self.A_log),
+            self.D,
+            self.out_proj.weight,
+        )
+
 
 def mix(x_NLE: Tensor, blocks: Sequence[Mamba], reverse: tuple[bool, ...]) -> Tensor:
-    """The sum of G blocks that read one sequence, each in its own direction, with one scan.
+    """The sum of blocks that read one sequence, each in its own direction, in one pass.
 
     Args:
         x_NLE: (N, L, E).
-        blocks: G of one size.
+        blocks: of one size.
         reverse: for each of them, whether it reads from the last step to the first.
 
     Returns:
         (N, L, E).
     """
-    N, L, _ = x_NLE.shape
-    G, rank, state = len(blocks), blocks[0].rank, blocks[0].state
-    inward = [block.in_proj.weight.chunk(2) for block in blocks]
-    W_in = torch.cat([of_x for of_x, _ in inward] + [of_z for _, of_z in inward])
-    x_NJL, z_NJL = F.linear(x_NLE, W_in).transpose(1, 2).chunk(2, dim=1)  # J = G * I
-    pairs = zip(x_NJL.chunk(G, dim=1), blocks, reverse, strict=True)
-    u_NJL = F.silu(torch.cat([_convolve(x, block.conv1d, back) for x, block, back in pairs], dim=1))
-    W_x = torch.stack([block.x_proj.weight for block in blocks])
-    W_dt = torch.stack([block.dt_proj.weight for block in blocks])
-    projected = W_x @ u_NJL.view(N, G, -1, L)
-    dt_NGRL, B_NGKL, C_NGKL = torch.split(projected, [rank, state, state], dim=2)
-    y_NJL = blocks[0].scan(
-        u_NJL,
-        (W_dt @ dt_NGRL).flatten(1, 2),
-        -torch.exp(torch.cat([block.A_log for block in blocks])),
-        B_NGKL,
-        C_NGKL,
-        torch.cat([block.D for block in blocks]),
-        z_NJL,
-        torch.cat([block.dt_proj.bias for block in blocks]),
-        softplus=True,
-        reverse=reverse,
-    )
-    return F.linear(
-        y_NJL.transpose(1, 2), torch.cat([block.out_proj.weight for block in blocks], dim=1)
-    )
-
-
-def _convolve(x_NIL: Tensor, conv: nn.Conv1d, back: bool) -> Tensor:
-    """The depthwise convolution over a step and those before it, or after it where ``back``."""
-    taps, L = conv.weight.shape[-1], x_NIL.shape[-1]
-    weight = conv.weight.flip(-1) if back else conv.weight
-    wide = F.conv1d(x_NIL, weight, conv.bias, padding=taps - 1, groups=len(weight))
-    return wide[..., taps - 1 :] if back else wide[..., :L]
+    stacks = (torch.stack(each) for each in zip(*(block.weights for block in blocks), strict=True))
+    return blocks[0].mixer(x_NLE, MixerWeights(*stacks), reverse)
 
 
 class BidirectionalMamba(nn.Module):

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from s2tx.model.compiled import GROUPS, launch
-from s2tx.model.scan.cpu_kernels import CHUNK, LANES, kernels
+from s2tx.model.compiled import GROUPS, share
+from s2tx.model.compiled.recurrence import CHUNK, LANES
+from s2tx.model.scan.cpu_kernels import kernels
 
 
 class _Scan(torch.autograd.Function):
@@ -40,8 +41,8 @@ class _Scan(torch.autograd.Function):
         dz = u.new_empty(0, 0, 0) if z is None else torch.empty_like(z)
         dA, dD, dbias = u.new_empty(shares, I, K), u.new_empty(shares, I), u.new_empty(shares, I)
         dB, dC = (u.new_empty(blocks, N, G, L, K).transpose(3, 4) for _ in range(2))
-        launch(
-            kernels()[1],
+        share(
+            kernels()[1], shares * len(states),
             *_arguments(u, delta, A, B, C, D, z, delta_bias, ctx.softplus, ctx.reverse),
             states, dy, du, ddelta, dA, dB, dC, dD, dz, dbias,
         )  # fmt: skip
@@ -62,7 +63,7 @@ class _Scan(torch.autograd.Function):
 def _arguments(
     u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, z: Tensor | None,
     delta_bias: Tensor | None, softplus: bool, reverse: tuple[bool, ...],
-) -> tuple[Tensor | bool | int, ...]:  # fmt: skip
+) -> tuple[Any, ...]:  # fmt: skip
     """What both kernels start with; an absent skip or bias is zeros, an absent gate is a flag."""
     zeros = u.new_zeros(u.shape[1])
     skip, bias = zeros if D is None else D, zeros if delta_bias is None else delta_bias
@@ -86,7 +87,7 @@ def _run(
     blocks = G * -(-I // G // LANES)
     states = u.new_empty(blocks, N if keep else 0, -(-L // CHUNK) - 1, K, LANES)
     arguments = _arguments(u, delta, A, B, C, D, z, delta_bias, softplus, reverse)
-    launch(kernels()[0], *arguments, y, states)
+    share(kernels()[0], arguments[-1] * blocks, *arguments, y, states)
     return y, states
 
 
@@ -139,8 +140,7 @@ def selective_scan(
     """See ``s2tx.model.scan.reference.selective_scan``: same arguments, same meaning.
 
     Arrays of any strides are read in place. Half-precision inputs are computed in float32. The
-    first call on a machine compiles for some seconds. A process forked after a call may make none
-    of its own: start worker processes with spawn.
+    first call on a machine compiles for some seconds.
 
     Raises:
         TypeError: an input is in a type wider than float32, or no floating point.

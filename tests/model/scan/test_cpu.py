@@ -217,7 +217,7 @@ def test_without_gradients_the_output_is_the_same_and_nothing_is_kept(mode: Any)
 def test_only_training_stores_states(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forecasting over a long table must not pay for a backward pass that never comes."""
     stored: list[int] = []
-    monkeypatch.setattr(cpu, "launch", lambda *arguments: stored.append(arguments[-1].numel()))
+    monkeypatch.setattr(cpu, "share", lambda *arguments: stored.append(arguments[-1].numel()))
     given = inputs(2, 16, 70, 4)
     selective_scan(**given)
     selective_scan(**{**given, "u": given["u"].detach().requires_grad_()})
@@ -281,7 +281,7 @@ def test_decays_saturate_to_zero_and_infinity() -> None:
 
 
 def test_threads_may_call_at_once() -> None:
-    """One of Numba's threading layers ends the process when two threads launch together."""
+    """A service answers requests from several threads."""
     given = inputs(2, 16, 70, 4)
     expected = selective_scan(**given, softplus=True)
     results: list[torch.Tensor] = []
@@ -296,25 +296,6 @@ def test_threads_may_call_at_once() -> None:
         thread.join()
     assert len(results) == 20
     assert all(torch.equal(result, expected) for result in results)
-
-
-def test_launches_take_turns() -> None:
-    """The threading layer of this machine may forgive what another's does not."""
-    held: list[bool] = []
-    compiled.launch(lambda: held.append(compiled._LAUNCH.locked()))
-    assert held == [True]
-    assert not compiled._LAUNCH.locked()
-
-
-def test_the_thread_count_of_numba_is_left_as_it_was() -> None:
-    """Another user of Numba in the process keeps its own setting."""
-    before, torch_before = compiled.numba.get_num_threads(), torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        selective_scan(**inputs(2, 3, 4, 2))
-    finally:
-        torch.set_num_threads(torch_before)
-    assert compiled.numba.get_num_threads() == before
 
 
 def test_float64_is_refused_with_the_cure() -> None:
