@@ -7,15 +7,21 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from s2tx.model import compiled
-from s2tx.model.scan import cpu, cpu_kernels
+from s2tx.model.compiled.recurrence import CHUNK, LANES
+from s2tx.model.scan import cpu
 from s2tx.model.scan.cpu import selective_scan
 from s2tx.model.scan.reference import selective_scan as reference
 from tests.model.scan.cases import NAMES, TOLERANCE, Inputs, assert_near, inputs, run
@@ -71,6 +77,77 @@ def test_groups_and_directions_give_the_reference_s(width: int, reverse: tuple[b
     for length in (1, 33, 70):
         given = inputs(2, groups * width, length, 5, groups=groups)
         assert_parity(given, softplus=True, reverse=reverse)
+
+
+# N, I, L, K, directions, what is absent, softplus, type: every pair of a length and a width, of a
+# length and a state, of a type and an option, somewhere.
+PAIRS = [
+    (2, 1, 1, 64, (False,), (), True, torch.float32),
+    (2, 256, 1, 1, (True,), ("D", "z"), True, torch.bfloat16),
+    (3, 32, 2, 16, (False, True), ("delta_bias",), False, torch.float32),
+    (1, 256, 2, 64, (True, False), ("z",), True, torch.float32),
+    (2, 33, 7, 1, (True,), ("D",), True, torch.bfloat16),
+    (2, 3, 97, 64, (False,), ("D", "z", "delta_bias"), False, torch.float32),
+    (1, 128, 97, 4, (True, True), ("delta_bias",), True, torch.bfloat16),
+    (2, 64, 287, 16, (False, True), (), True, torch.float32),
+    (2, 64, 287, 16, (True, False), (), True, torch.bfloat16),
+    (1, 256, 287, 2, (False,), ("D",), True, torch.float32),
+    (1, 1, 287, 64, (True,), ("z",), True, torch.float32),
+    (2, 16, 861, 7, (True,), ("z", "delta_bias"), True, torch.float32),
+    (1, 34, 861, 16, (False, True), (), True, torch.bfloat16),
+    (1, 2, 4097, 16, (False, True), (), True, torch.float32),
+    (1, 5, 4097, 4, (True,), ("D",), True, torch.bfloat16),
+]
+
+
+@pytest.mark.parametrize(
+    ("N", "I", "L", "K", "reverse", "without", "softplus", "dtype"),
+    PAIRS,
+    ids=["-".join(str(value) for value in pair[:4]) for pair in PAIRS],
+)
+def test_sizes_options_and_types_together_give_the_reference_s(
+    N: int,
+    I: int,  # noqa: E741
+    L: int,
+    K: int,
+    reverse: tuple[bool, ...],
+    without: tuple[str, ...],
+    softplus: bool,
+    dtype: torch.dtype,
+) -> None:
+    """Long, wide and deep, and what is right alone but not beside another."""
+    case = inputs(N, I, L, K, without=without, softplus=softplus, groups=len(reverse))
+    assert_parity(case, softplus, dtype, reverse=reverse)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    length=st.integers(1, 140),
+    width=st.integers(1, 70),
+    state=st.integers(1, 20),
+    reverse=st.lists(st.booleans(), min_size=1, max_size=2).map(tuple),
+    without=st.sets(st.sampled_from(OPTIONAL)).map(tuple),
+    softplus=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_any_size_gives_the_reference_s(
+    length: int,
+    width: int,
+    state: int,
+    reverse: tuple[bool, ...],
+    without: tuple[str, ...],
+    softplus: bool,
+    seed: int,
+) -> None:
+    """Sizes that nobody thought of."""
+    groups = len(reverse)
+    case = inputs(
+        2, groups * width, length, state,
+        seed=seed, without=without, softplus=softplus, groups=groups,
+    )  # fmt: skip
+    if not softplus:  # states that grow, but not past every measure
+        case["A"] = case["A"] / 20
+    assert_parity(case, softplus, reverse=reverse)
 
 
 def test_more_sequences_than_groups_give_the_reference_s() -> None:
@@ -221,7 +298,7 @@ def test_only_training_stores_states(monkeypatch: pytest.MonkeyPatch) -> None:
     given = inputs(2, 16, 70, 4)
     selective_scan(**given)
     selective_scan(**{**given, "u": given["u"].detach().requires_grad_()})
-    assert stored == [0, 2 * 2 * 4 * cpu_kernels.LANES]
+    assert stored == [0, 2 * 2 * 4 * LANES]
 
 
 def test_states_are_stored_once_a_chunk() -> None:
@@ -238,7 +315,66 @@ def test_states_are_stored_once_a_chunk() -> None:
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved):
         selective_scan(**given, softplus=True)
-    assert sum(kept) == N * I * (L // cpu_kernels.CHUNK - 1) * K
+    assert sum(kept) == N * I * (L // CHUNK - 1) * K
+
+
+class Allocated(TorchDispatchMode):
+    """Keeps every storage that torch makes inside it, so that none is counted twice or missed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.storages: dict[int, torch.UntypedStorage] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for each in tree_leaves(out):
+            if isinstance(each, torch.Tensor):
+                storage = each.untyped_storage()
+                self.storages[storage.data_ptr()] = storage
+        return out
+
+
+@pytest.mark.parametrize("length", [1, 7, 33, 287])
+@pytest.mark.parametrize("state", [1, 16, 64])
+@pytest.mark.parametrize("width", [1, 31, 33, 64, 256])
+def test_little_memory_is_used_beside_inputs_and_outputs(
+    width: int, state: int, length: int
+) -> None:
+    """Partial sums and kept states, all together: at most twice what goes in and comes out.
+
+    What a kernel has as scratch is not counted: it depends on K alone, once a thread.
+    """
+    N = 64 if length < CHUNK else 4
+    for without in ((), ("D", "z", "delta_bias")):
+        for groups in (1, 2) if width % 2 == 0 else (1,):
+            case = inputs(N, width, length, state, without=without, groups=groups)
+            leaves = {name: value.contiguous().requires_grad_() for name, value in case.items()}
+            reverse, dy = (False, True)[:groups], torch.ones(N, width, length)
+            with Allocated() as allocated:
+                y = selective_scan(**leaves, softplus=True, reverse=reverse)
+                grads = torch.autograd.grad(y, list(leaves.values()), dy)
+            for known in (*leaves.values(), dy, y, *grads):
+                allocated.storages.pop(known.untyped_storage().data_ptr(), None)
+            beside = sum(storage.nbytes() for storage in allocated.storages.values())
+            through = sum(each.nbytes for each in (*leaves.values(), y, *grads))
+            assert beside <= 2 * through, (without, groups)
+
+
+@pytest.mark.slow
+def test_time_grows_with_length_and_no_faster() -> None:
+    """Look-backs may be long: the whole of a model's longest sequence, at the widest."""
+
+    def seconds(length: int) -> float:
+        case = inputs(1, 256, length, 16)
+        times = []
+        for _ in range(3):
+            began = time.process_time()
+            run(selective_scan, case, softplus=True)
+            times.append(time.process_time() - began)
+        return min(times)
+
+    seconds(100)
+    assert seconds(13161) < 1.8 * 4 * seconds(13161 // 4)
 
 
 def test_the_elementary_functions_are_accurate_over_their_whole_range() -> None:
