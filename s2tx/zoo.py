@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch import nn
 
 from s2tx.errors import InputError
-from s2tx.params import BaselineParams, ModelParams, RuntimeParams, TrainParams, WindowParams
+from s2tx.params import (
+    DLinearParams,
+    ITransformerParams,
+    ModelParams,
+    NaiveParams,
+    Network,
+    PatchTSTParams,
+    RuntimeParams,
+    SSTParams,
+    WindowParams,
+)
+
+SPECS: dict[str, type[Network]] = {
+    "s2tx": ModelParams,
+    "sst": SSTParams,
+    "patchtst": PatchTSTParams,
+    "itransformer": ITransformerParams,
+    "dlinear": DLinearParams,
+    "naive": NaiveParams,
+}
 
 
 def build(
-    spec: ModelParams | BaselineParams,
+    spec: Network,
     window: WindowParams,
     n_variates: int,
     runtime: RuntimeParams,
@@ -22,22 +45,50 @@ def build(
     values (see ``s2tx.model.s2tx.S2TX.forward``).
 
     Raises:
-        InputError: ``runtime`` names what this machine does not have.
+        InputError: ``runtime`` names what this machine does not have, or a setting is open.
     """
+    look_back, horizon = window.look_back, window.horizon
     match spec:
         case ModelParams():
             from s2tx.model import scan, sublayers
             from s2tx.model.s2tx import S2TX
 
-            try:
+            with _asked_of_the_machine():
                 parts = scan.choose(runtime.scan, device), sublayers.choose(runtime, device, spec)
-            except (ImportError, ValueError) as error:
-                raise InputError(str(error), "Set section runtime in params.yaml") from error
             return S2TX(window, n_variates, spec, *parts).to(device)
-        case BaselineParams():
+        case SSTParams():
+            from s2tx.baselines.sst import SST
+            from s2tx.model import scan
+
+            with _asked_of_the_machine():
+                chosen = scan.choose(runtime.scan, device)
+            return SST(window, n_variates, spec, chosen).to(device)
+        case PatchTSTParams():
+            from s2tx.baselines.patchtst import PatchTST
+
+            return PatchTST(look_back, horizon, spec).to(device)
+        case ITransformerParams():
+            from s2tx.baselines.itransformer import ITransformer
+
+            return ITransformer(look_back, horizon, spec).to(device)
+        case DLinearParams():
             from s2tx.baselines.linear import DLinear
 
-            return DLinear(window.look_back, window.horizon, spec.kernel).to(device)
+            return DLinear(look_back, horizon, spec.kernel).to(device)
+        case NaiveParams():
+            from s2tx.baselines.naive import SeasonalNaive
+
+            if spec.season is None:
+                raise InputError("season is null", "Give the steps of a season, 1 for repeat-last")
+            return SeasonalNaive(spec.season, horizon)
+
+
+@contextlib.contextmanager
+def _asked_of_the_machine() -> Iterator[None]:
+    try:
+        yield
+    except (ImportError, ValueError) as error:
+        raise InputError(str(error), "Set section runtime in params.yaml") from error
 
 
 def backends(spec: ModelParams, runtime: RuntimeParams, device: torch.device) -> dict[str, str]:
@@ -50,17 +101,15 @@ def backends(spec: ModelParams, runtime: RuntimeParams, device: torch.device) ->
     }
 
 
-def spec_from_dict(fields: dict[str, object]) -> ModelParams | BaselineParams:
-    """The inverse of ``s2tx.params.as_dict`` for a model's section.
+def spec_from_dict(fields: dict[str, Any]) -> Network:
+    """The inverse of ``s2tx.params.as_dict`` for a network's section.
 
     Raises:
-        ValueError: no model has that name.
+        ValueError: no model has that name, or a size is out of range.
+        TypeError: a field is missing or unknown.
     """
-    match fields.get("name"):
-        case "s2tx":
-            return ModelParams(**fields)  # type: ignore[arg-type]
-        case "dlinear":
-            train = TrainParams(**fields["train"])  # type: ignore[arg-type]
-            return BaselineParams(**{**fields, "train": train})  # type: ignore[arg-type]
-        case other:
-            raise ValueError(f"no model is called {other!r}: the zoo has s2tx and dlinear")
+    kind = SPECS.get(str(fields.get("name")))
+    if kind is None:
+        known = ", ".join(SPECS)
+        raise ValueError(f"no model is called {fields.get('name')!r}: the zoo has {known}")
+    return kind(**fields)

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from s2tx.data.table import Card, Table
-from s2tx.params import Params
+from s2tx.params import (
+    DLinearParams,
+    ITransformerParams,
+    NaiveParams,
+    Network,
+    Params,
+    PatchTSTParams,
+    SSTParams,
+)
 
 SMALL_MODEL = {
     "width": 8,
@@ -24,6 +33,23 @@ SMALL_MODEL = {
     "window": 3,
 }
 SMALL_TRAIN = {"epochs": 2, "batch_size": 32, "stride": 2, "checkpoint_steps": 3}
+
+
+def specs(params: Params) -> dict[str, Network]:
+    """Every network of the zoo, for ``params`` of ``make_params``: small, with a season of 5."""
+    shared = {"width": 8, "heads": 2, "feed_forward": 16, "dropout": 0.1}
+    patches = {"global_patch": 12, "global_stride": 6, "local_patch": 6, "local_stride": 3}
+    sst: dict[str, Any] = {**shared, **patches, "m_layers": 2, "n_layers": 2, "state": 4}
+    sst |= {"conv": 4, "expand": 2, "window": 3}
+    return {
+        "s2tx": params.model,
+        "sst": SSTParams("sst", **sst, inverted_window=False),
+        "sst_released": SSTParams("sst", **sst, inverted_window=True),
+        "patchtst": PatchTSTParams("patchtst", **shared, layers=2, patch=8, stride=4),  # type: ignore[arg-type]
+        "itransformer": ITransformerParams("itransformer", **shared, layers=2),  # type: ignore[arg-type]
+        "dlinear": DLinearParams("dlinear", kernel=5),
+        "naive": NaiveParams("naive", season=5),
+    }
 
 
 def make_table(rows: int = 600, variates: int = 3, seed: int = 0, missing: float = 0.0) -> Table:
@@ -59,7 +85,7 @@ def make_params(params: Params) -> Params:
         train=replace(params.train, **SMALL_TRAIN),  # type: ignore[arg-type]
         baseline=replace(
             params.baseline,
-            kernel=5,
+            network=DLinearParams("dlinear", kernel=5),
             train=replace(params.baseline.train, **SMALL_TRAIN),  # type: ignore[arg-type]
         ),
     )

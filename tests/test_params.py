@@ -72,7 +72,7 @@ def test_an_unknown_key_is_named(tmp_path: Path, key: str) -> None:
         ("model.global_patches", 12),
         ("model.cross_variate", "yes"),
         ("model.local_stride", 17),
-        ("baseline.kernel", 24),
+        ("baseline.network.kernel", 24),
         ("promote.confidence", 1.0),
         ("runtime.device", "tpu"),
         ("validate.physical_ranges", {"OT": [5, 1]}),

@@ -64,7 +64,7 @@ def tiny_bundle(table: Table, params: Params, shift: float | None = None) -> Bun
     """
     torch.manual_seed(1)
     device = torch.device("cpu")
-    spec = params.model if shift is None else params.baseline
+    spec = params.model if shift is None else params.baseline.network
     network = zoo.build(spec, params.window, len(table.card.variates), CPU, device)
     if isinstance(network, DLinear) and shift is not None:
         nn.init.constant_(network.trend.bias, shift)

@@ -23,7 +23,7 @@ from s2tx.data.table import Card, Table
 from s2tx.data.windows import Windows
 from s2tx.errors import InputError
 from s2tx.fingerprint import of_file
-from s2tx.params import BaselineParams, ModelParams, RuntimeParams, WindowParams, as_dict
+from s2tx.params import Network, RuntimeParams, WindowParams, as_dict
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
@@ -93,7 +93,7 @@ class Bundle(Predictor):
         sentinels: values that mean "no reading", in training as in service.
     """
 
-    spec: ModelParams | BaselineParams
+    spec: Network
     card: Card
     fingerprint: str
     sentinels: tuple[float, ...] = ()

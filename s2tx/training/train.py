@@ -14,7 +14,15 @@ from s2tx.data.missing import Mask, read_mask
 from s2tx.data.scaling import Scaler
 from s2tx.data.split import find_borders, require_observed
 from s2tx.data.table import Table
-from s2tx.params import BaselineParams, ModelParams, Params, TrainParams, as_dict
+from s2tx.params import (
+    DLinearParams,
+    ModelParams,
+    NaiveParams,
+    Network,
+    Params,
+    TrainParams,
+    as_dict,
+)
 from s2tx.paths import Project, write_text
 from s2tx.training.bundle import Bundle, Predictor
 from s2tx.training.checkpoint import Checkpoint
@@ -26,15 +34,23 @@ _DATA_CODE = ("missing", "scaling", "split", "table", "windows")
 _CODE = (*(f"data/{name}.py" for name in _DATA_CODE), "training", "zoo.py")
 
 
-def code_of(spec: ModelParams | BaselineParams) -> tuple[str, ...]:
+def code_of(spec: Network) -> tuple[str, ...]:
     """Rooms and files, below ``s2tx/``, whose sources are part of a training's fingerprint."""
-    return (*_CODE, "model" if isinstance(spec, ModelParams) else "baselines")
+    match spec:
+        case ModelParams():
+            return (*_CODE, "model")
+        case DLinearParams():
+            return (*_CODE, "baselines/linear.py")
+        case NaiveParams():
+            return (*_CODE, "baselines/naive.py")
+        case _:
+            return (*_CODE, "baselines", "model")
 
 
 def train(
     table: Table,
     mask: Mask,
-    spec: ModelParams | BaselineParams,
+    spec: Network,
     recipe: TrainParams,
     params: Params,
     checkpoints: Path,
@@ -89,9 +105,7 @@ def train(
     return bundle, history
 
 
-def fingerprint(
-    table: Table, spec: ModelParams | BaselineParams, recipe: TrainParams, params: Params
-) -> str:
+def fingerprint(table: Table, spec: Network, recipe: TrainParams, params: Params) -> str:
     """Identity of a training run: code, data and params, and nothing of the machine."""
     settings: list[object] = [params.data, params.window, params.validate.sentinels]
     if params.inject.train:
@@ -113,15 +127,15 @@ def run_train(project: Project, params: Params, watchers: tuple[Watch, ...] = ()
 
 
 def run_baseline(project: Project, params: Params, watchers: tuple[Watch, ...] = ()) -> Bundle:
-    """The baseline stage: DLinear on the same windows."""
-    spec = params.baseline
-    return _run(project, params, spec, spec.train, project.baseline, watchers)
+    """The baseline stage: what ``params.baseline`` names, on the same windows."""
+    spec, recipe = params.baseline.network, params.baseline.train
+    return _run(project, params, spec, recipe, project.baseline, watchers)
 
 
 def _run(
     project: Project,
     params: Params,
-    spec: ModelParams | BaselineParams,
+    spec: Network,
     recipe: TrainParams,
     folder: Path,
     watchers: tuple[Watch, ...],

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import torch
 
 from s2tx.baselines.linear import DLinear
 from s2tx.baselines.naive import SeasonalNaive
+from s2tx.data.missing import Mask
+from s2tx.data.split import find_borders
+from s2tx.params import DLinearParams, Params, WindowParams
+from s2tx.training.train import train
+from tests.builders import make_table
 
 
 def test_seasonal_naive_repeats_the_newest_season() -> None:
@@ -58,3 +66,36 @@ def test_dlinear_starts_at_the_mean_of_the_window() -> None:
     torch.nn.init.zeros_(model.remainder.bias)
     x = torch.randn(2, 48, 3)
     torch.testing.assert_close(model(x), x.mean(dim=1, keepdim=True).expand(2, 12, 3))
+
+
+def test_trained_dlinear_is_the_exact_least_squares_solution(
+    params: Params, tmp_path: Path
+) -> None:
+    """Protects baseline and training loop together: DLinear is a linear map, whose best weights
+    are known exactly, and training must end there."""
+    table = make_table(rows=400, variates=2)
+    window = WindowParams(look_back=12, short_look_back=12, horizon=3)
+    small = replace(params, window=window, runtime=replace(params.runtime, device="cpu"))
+    recipe = replace(
+        params.baseline.train,
+        epochs=300,
+        batch_size=512,
+        learning_rate=0.05,
+        stride=1,
+        averaging=None,
+        select="last",
+    )
+    spec = DLinearParams("dlinear", kernel=5)
+    bundle, _ = train(table, Mask(table.observed, 0), spec, recipe, small, tmp_path)
+    borders = find_borders(len(table.times), table.card, small.data, window)
+    origins = torch.tensor(borders.origins("train", 12, 3))
+    x_BLD, _, y_BHD, _ = bundle.windows(table).batch(origins)
+    x = x_BLD.transpose(1, 2).reshape(-1, 12).double()
+    y = y_BHD.transpose(1, 2).reshape(-1, 3).double()
+    x = torch.cat([x, torch.ones(len(x), 1, dtype=torch.float64)], dim=1)
+    exact = x @ torch.linalg.lstsq(x, y).solution
+    with torch.no_grad():
+        found = bundle.network(x_BLD).transpose(1, 2).reshape(-1, 3).double()
+    least = (exact - y).square().mean()
+    assert (found - y).square().mean() < 1.005 * least
+    assert (found - exact).square().mean() < 0.005 * least

@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 def bundle(request: pytest.FixtureRequest, params: Params) -> Bundle:
     small = make_params(params)
     table = make_table()
-    spec = small.model if request.param == "s2tx" else small.baseline
+    spec = small.model if request.param == "s2tx" else small.baseline.network
     torch.manual_seed(0)
     network = zoo.build(spec, small.window, 3, small.runtime, CPU).eval()
     scaler = Scaler.fit(table.values[:400])

@@ -1,0 +1,109 @@
+"""The post-norm Transformer encoder that PatchTST, SST and iTransformer are built around.
+
+Letters: N sequences, T tokens, E width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Norm = Literal["batch", "layer"]
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation of each of E features over all tokens.
+
+    Beside ``torch.nn.BatchNorm1d`` it keeps no count of batches, an integer that weights cannot
+    be averaged with.
+    """
+
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("variance", torch.ones(width))
+
+    def forward(self, h_NTE: Tensor) -> Tensor:
+        """(N, T, E) to (N, T, E)."""
+        flat = h_NTE.flatten(0, 1)
+        normed = F.batch_norm(flat, self.mean, self.variance, self.weight, self.bias, self.training)
+        return normed.view_as(h_NTE)
+
+
+class EncoderLayer(nn.Module):
+    """Attention, then a GELU network, each added to its input and then normalised.
+
+    Args:
+        width: E.
+        heads: heads, dividing E.
+        feed_forward: hidden width.
+        dropout: rate on what is added, and inside the network.
+        norm: over the batch, as in PatchTST, or over the features.
+        attention_dropout: rate on the attention weights.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        feed_forward: int,
+        dropout: float,
+        norm: Norm,
+        attention_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.expand = nn.Linear(width, feed_forward)
+        self.contract = nn.Linear(feed_forward, width)
+        norms = {"batch": BatchNorm, "layer": nn.LayerNorm}
+        self.norm_attention, self.norm_network = norms[norm](width), norms[norm](width)
+        self.dropout = nn.Dropout(dropout)
+        self.attention_dropout = nn.Dropout(attention_dropout)
+
+    def forward(
+        self, h_NTE: Tensor, scores: Tensor | None = None, barred_TT: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """One layer.
+
+        Args:
+            h_NTE: (N, T, E).
+            scores: (N, heads, T, T) of the layer before, added to this one's (RealFormer, arXiv
+                2012.11747); None to add nothing.
+            barred_TT: (T, T) bool, true where a token may not read another.
+
+        Returns:
+            (N, T, E), and this layer's scores before the softmax.
+        """
+        N, T, E = h_NTE.shape
+        parts = self.query_key_value(h_NTE).view(N, T, 3, self.heads, -1)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)
+        own = query @ key.transpose(-1, -2) / math.sqrt(E // self.heads)
+        if scores is not None:
+            own = own + scores
+        if barred_TT is not None:
+            own = own.masked_fill(barred_TT, -math.inf)
+        read = self.attention_dropout(own.softmax(dim=-1)) @ value
+        update = self.out(read.transpose(1, 2).reshape(N, T, E))
+        h_NTE = self.norm_attention(h_NTE + self.dropout(update))
+        hidden = self.contract(self.dropout(F.gelu(self.expand(h_NTE))))
+        return self.norm_network(h_NTE + self.dropout(hidden)), own
+
+
+def encode(h_NTE: Tensor, layers: Iterable[nn.Module], barred_TT: Tensor | None = None) -> Tensor:
+    """Layer after layer, each adding the scores of the one before to its own."""
+    scores = None
+    for layer in layers:
+        h_NTE, scores = layer(h_NTE, scores, barred_TT)
+    return h_NTE
