@@ -135,9 +135,10 @@ def test_any_size_gives_the_reference_s(
     assert_parity(*case(2, length, width, state, taps=taps, seed=seed), BOTH)
 
 
-def test_more_sequences_than_shares_give_the_reference_s() -> None:
-    """Partial sums over uneven shares of the sequences must count every sequence once."""
-    assert_parity(*case(MANY, 40, 4), BOTH)
+@pytest.mark.parametrize("length", [40, 2 * CHUNK])
+def test_more_sequences_than_shares_give_the_reference_s(length: int) -> None:
+    """Uneven shares must count every sequence once, and none may meet the end of the one before."""
+    assert_parity(*case(MANY, length, 4), BOTH)
 
 
 def test_half_precision_is_computed_in_float32() -> None:
@@ -240,6 +241,16 @@ def test_little_is_kept_for_the_backward_pass() -> None:
     assert (
         states < sum(kept.values()) < states + x.numel() + 2 * sum(w.numel() for w in weights) * 2
     )
+
+
+def test_only_training_stores_states(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forecasting over a long table must not pay for a backward pass that never comes."""
+    stored: list[int] = []
+    monkeypatch.setattr(cpu, "share", lambda *arguments: stored.append(arguments[-1].numel()))
+    x, weights = case(2, 70, 16)
+    cpu.mix(x, weights, BOTH)
+    cpu.mix(x.requires_grad_(), weights, BOTH)
+    assert stored == [0, 2 * 2 * 2 * 4 * 32]
 
 
 def test_an_empty_batch_gives_an_empty_output() -> None:
