@@ -10,10 +10,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -88,16 +86,6 @@ def inlined(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]
 
 # --- Launching ----------------------------------------------------------------------------------
 
-# Every launch holds it: not each of Numba's threading layers takes calls from two threads at once.
-_LAUNCH = threading.Lock()
-
-
-def launch(kernel: Callable[..., Any], *arguments: Tensor | bool | int | float) -> None:
-    """Run a kernel over the tensors' own memory, on as many threads as torch uses."""
-    views = [x.detach().numpy() if isinstance(x, Tensor) else x for x in arguments]
-    with _LAUNCH, launch_threads(torch.get_num_threads()):
-        kernel(*views)
-
 
 def share(kernel: Callable[..., Any], tasks: int, *arguments: Tensor | np.ndarray | Any) -> None:
     """Run ``kernel(*arguments, first, last)`` over all of ``tasks``, on as many threads as torch.
@@ -129,14 +117,3 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 os.register_at_fork(after_in_child=_pool.cache_clear)
-
-
-@contextmanager
-def launch_threads(count: int) -> Iterator[None]:
-    """Launch on ``count`` threads, or on all there are, and leave the setting as it was."""
-    before = numba.get_num_threads()
-    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
-    try:
-        yield
-    finally:
-        numba.set_num_threads(before)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numba
 import pytest
+import torch
 
 from s2tx.model import compiled
 
@@ -51,3 +53,43 @@ def test_no_folder_to_cache_in_is_no_error(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(numba, "njit", njit)
     assert compiled.compiled()(abs) is abs
     assert tried == [True, False]
+
+
+def count(done: Any, first: int, last: int) -> None:
+    for task in range(first, last):
+        done[task] += 1
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+@pytest.mark.parametrize("tasks", [0, 1, 5, 64])
+def test_every_task_is_done_once(threads: int, tasks: int) -> None:
+    """A share left out or done twice would be a wrong sum."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    done = torch.zeros(tasks)
+    try:
+        compiled.share(count, tasks, done)
+    finally:
+        torch.set_num_threads(before)
+    assert done.tolist() == [1] * tasks
+
+
+def test_what_fails_in_a_helper_thread_fails_the_call() -> None:
+    """An error lost in a thread would leave memory unwritten."""
+
+    def fail(first: int, last: int) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        compiled.share(fail, 8)
+
+
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    """A data loader's worker would wait for ever for threads that the fork did not take along."""
+    done = torch.zeros(16)
+    compiled.share(count, 16, done)
+    child = os.fork()
+    if child == 0:
+        compiled.share(count, 16, done)
+        os._exit(0 if done.tolist() == [2] * 16 else 1)
+    assert os.waitpid(child, 0)[1] == 0
