@@ -9,6 +9,7 @@ The rooms, from the ground up (imports only point to rooms above in this list)::
     training                              fit, checkpoints, bundles
     evaluation                            metrics, scores, plots
     registry                              MLflow: tracking, package, promote, ledger
+    studies                               the grid, its cells and their audit
     forecasting                           data frame in, data frame out; serving
     ops                                   doctor
     cli                                   the command line; flows stand beside it

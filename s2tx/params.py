@@ -368,6 +368,54 @@ class PromoteParams:
         _check(self.resamples >= 100, "resamples", self.resamples, "give 100 or more")
 
 
+Scalar = bool | int | float | str | None
+
+
+@dataclass(frozen=True)
+class RecipeParams:
+    """One row of the grid: a network and how it is trained (see ``s2tx.studies.settings``).
+
+    ``model`` is a whole network where it has a ``name``, else what differs from section model;
+    ``train`` and ``window`` are what differs from those sections; ``data_sets`` is what differs
+    for a data set, under dotted keys such as ``train.epochs``.
+    """
+
+    __pydantic_config__ = _STRICT
+    model: dict[str, Scalar]
+    train: dict[str, Scalar]
+    window: dict[str, Scalar]
+    data_sets: dict[str, dict[str, Scalar]]
+
+
+@dataclass(frozen=True)
+class BlockParams:
+    """Cells that are worth running before others; ``seeds`` says how many of ``study.seeds``."""
+
+    __pydantic_config__ = _STRICT
+    data_sets: tuple[str, ...]
+    horizons: tuple[int, ...]
+    recipes: tuple[str, ...]
+    seeds: int
+
+
+@dataclass(frozen=True)
+class StudyParams:
+    """The grid: every recipe on every data set, horizon and seed, ``first`` the blocks in turn."""
+
+    __pydantic_config__ = _STRICT
+    data_sets: tuple[str, ...]
+    horizons: tuple[int, ...]
+    seeds: tuple[int, ...]
+    first: tuple[BlockParams, ...]
+    recipes: dict[str, RecipeParams]
+
+    def __post_init__(self) -> None:
+        for key in ("data_sets", "horizons", "seeds", "recipes"):
+            _check(len(getattr(self, key)) >= 1, key, getattr(self, key), "give one or more")
+        for horizon in self.horizons:
+            _check(horizon >= 1, "horizons", horizon, "give 1 or more steps")
+
+
 @dataclass(frozen=True)
 class RuntimeParams:
     """What the machine decides; no stage depends on it, every run records it."""
@@ -398,6 +446,7 @@ class Params:
     baseline: BaselineParams
     evaluate: EvaluateParams
     promote: PromoteParams
+    study: StudyParams
     runtime: RuntimeParams
 
 

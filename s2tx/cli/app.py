@@ -27,12 +27,15 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
 )
-DATA, DAG, MODELS, CARE = (
+DATA, DAG, MODELS, STUDIES, CARE = (
     "1. Data",
     "2. Stages of the DAG (dvc repro runs them)",
     "3. Models",
-    "4. Care",
+    "4. Studies",
+    "5. Care",
 )
+study = typer.Typer(no_args_is_help=True, help="Many trainings, for a paper's tables.")
+app.add_typer(study, name="study", rich_help_panel=STUDIES)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
@@ -250,6 +253,45 @@ def forecast(
     from s2tx.forecasting.forecaster import forecast as look_ahead
 
     _show(look_ahead(*_open(), output=output, input=rows), as_json)
+
+
+# --- studies -------------------------------------------------------------------------------------
+
+
+@study.command(
+    "grid",
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)
+def grid(context: typer.Context) -> None:
+    """Run what is not finished yet of models x data sets x horizons x seeds (see --help)."""
+    from s2tx.studies.grid import main as run_grid
+
+    raise typer.Exit(run_grid(context.args))
+
+
+@app.command(rich_help_panel=STUDIES)
+def audit(
+    cell: Annotated[str, typer.Argument(help="Of the grid, such as ETTh1-96-best-2024.")],
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the published files; if not given, downloaded.")
+    ] = None,
+    results: Annotated[Path | None, typer.Option(help="Folder of the records.")] = None,
+    models: Annotated[Path | None, typer.Option(help="Folder of the weights.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score a finished cell of the grid again, from its checkpoint; 1 if its record does not agree.
+
+    The figure of a test loader that leaves out the last batch stands beside it, labelled.
+    """
+    from s2tx.studies.audit import audit as look_again
+    from s2tx.studies.grid import places_of
+
+    project, params = _open()
+    found = look_again(cell, params, places_of(project, results, models), data_dir)
+    _show(found, as_json)
+    if not found.agrees:
+        raise typer.Exit(1)
 
 
 # --- care ----------------------------------------------------------------------------------------

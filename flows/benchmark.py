@@ -1,0 +1,95 @@
+"""The grid's cells as Prefect tasks: the work of ``s2tx study grid``, several cells at once.
+
+``python -m flows.benchmark --workers 2 --data-dir FOLDER``. Each cell is a process of its own, so
+that none draws from another's random numbers; finished cells are not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from s2tx.errors import S2TXError
+from s2tx.paths import Project
+from s2tx.studies.collect import collect
+from s2tx.studies.grid import Selection, places_of, select, settings_of
+from s2tx.studies.plain import read_params
+
+ROOT = Path(__file__).parents[1]
+
+
+@task(task_run_name="{name}", cache_policy=NO_CACHE)
+def cell(root: str, name: str, data_dir: str | None) -> str:
+    """Run one cell; its output goes to this run's log, and its last line is returned."""
+    command = [sys.executable, "-m", "s2tx.studies.grid", "--no-collect", "--cells", name]
+    command += ["--data-dir", data_dir] if data_dir else []
+    with subprocess.Popen(
+        command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as child:
+        line = ""
+        for line in child.stdout or ():
+            get_run_logger().info(line.rstrip())
+    if child.returncode:
+        raise S2TXError(f"{name} failed with exit code {child.returncode}: {line.strip()}")
+    return line.strip()
+
+
+@flow(name="benchmark", flow_run_name="benchmark")
+def benchmark(
+    data_dir: str | None = None,
+    data_sets: list[str] | None = None,
+    horizons: list[int] | None = None,
+    recipes: list[str] | None = None,
+    root: str | None = None,
+) -> dict[str, str]:
+    """Fan out the cells in the order of worth, and collect them into ``results/grid.json``.
+
+    Returns:
+        The last line of each cell, or why it failed.
+    """
+    project = Project(Path(root) if root else ROOT)
+    whole = settings_of(read_params(project.params))
+    chosen = select(
+        whole, Selection(tuple(data_sets or ()), tuple(horizons or ()), tuple(recipes or ()))
+    )
+    runs = {
+        each.cell.name: cell.submit(str(project.root), each.cell.name, data_dir) for each in chosen
+    }
+    for run in runs.values():
+        run.wait()
+    # A failure is the reason that stands in the cell's place; the others go on.
+    ended = {name: str(run.result(raise_on_failure=False)) for name, run in runs.items()}
+    collect(whole, places_of(project), ended)
+    return ended
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m flows.benchmark", description=__doc__)
+    parser.add_argument("--workers", type=int, default=1, help="cells at once (default: 1)")
+    parser.add_argument("--data-dir", type=Path, help="folder of the published CSV files")
+    parser.add_argument("--data-sets", nargs="+", metavar="NAME")
+    parser.add_argument("--horizons", nargs="+", type=int, metavar="STEPS")
+    parser.add_argument("--recipes", nargs="+", metavar="NAME")
+    options = parser.parse_args(arguments)
+    try:
+        runner: Any = ThreadPoolTaskRunner(max_workers=options.workers)
+        wide = benchmark.with_options(task_runner=runner)
+        folder = str(options.data_dir.resolve()) if options.data_dir else None
+        wide(folder, options.data_sets, options.horizons, options.recipes)
+    except S2TXError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

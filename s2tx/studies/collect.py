@@ -1,0 +1,121 @@
+"""All finished cells in one file: means and deviations over seeds; what was not run, and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from statistics import fmean, stdev
+from typing import Any
+
+from s2tx import fingerprint as identity
+from s2tx.paths import write_text
+from s2tx.studies.cell import Places
+from s2tx.studies.settings import Cell, Setting
+
+FILE = "grid.json"
+
+
+def read(places: Places, setting: Setting) -> dict[str, Any] | None:
+    """The record of a cell that is finished under these settings and this code; else None."""
+    record = read_any(places, setting.cell)
+    return record if record is not None and record["key"] == setting.key else None
+
+
+def read_any(places: Places, cell: Cell) -> dict[str, Any] | None:
+    """The record of a cell, of whatever settings and code; None if there is none."""
+    try:
+        record: dict[str, Any] = json.loads(places.record(cell).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return record
+
+
+def collect(
+    settings: Iterable[Setting], places: Places, reasons: Mapping[str, str]
+) -> dict[str, Any]:
+    """Write ``grid.json`` from the cells' files, and return it.
+
+    Args:
+        settings: the whole grid.
+        places: where the cells are.
+        reasons: why a data set or a cell, by name, could not be run; what an earlier collection
+            said of those that this one does not name is kept.
+
+    Returns:
+        ``cells`` by name, ``summary`` by data set, horizon and recipe, ``not_run`` by cell.
+    """
+    path = places.results / FILE
+    earlier = json.loads(path.read_text(encoding="utf-8"))["not_run"] if path.exists() else {}
+    cells: dict[str, Any] = {}
+    not_run: dict[str, str] = {}
+    for setting in settings:
+        cell, record = setting.cell, read(places, setting)
+        if record is not None:
+            cells[cell.name] = _line(record)
+            continue
+        stale = "not run again since its settings or code changed"
+        open_ = stale if places.record(cell).exists() else "not run yet"
+        kept = earlier.get(cell.name, open_)
+        kept = open_ if kept.startswith("not run") else kept
+        not_run[cell.name] = reasons.get(cell.name) or reasons.get(cell.data) or kept
+    grid = {
+        "receipt": {
+            "command": "python -m s2tx.studies.grid",
+            "code": {
+                "commit": identity.git_commit(places.project.root),
+                "cells": sorted({cell["sources_sha256"] for cell in cells.values()}),
+            },
+            "machine": identity.machine(),
+            "protocol": "every test window, stride 1; standardised by the train rows; the epoch "
+            "chosen on validation windows; each cell's own receipt is in grid/CELL.json",
+        },
+        "summary": summary(cells.values()),
+        "not_run": not_run,
+        "cells": cells,
+    }
+    write_text(path, json.dumps(grid, indent=1) + "\n")
+    return grid
+
+
+def summary(cells: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Mean and sample deviation over seeds, a line for each data set, horizon and recipe."""
+    groups: dict[tuple[str, int, str], list[Mapping[str, Any]]] = {}
+    for cell in cells:
+        groups.setdefault((cell["data"], cell["horizon"], cell["recipe"]), []).append(cell)
+    return [
+        {
+            "data": data,
+            "horizon": horizon,
+            "recipe": recipe,
+            "look_back": group[0]["look_back"],
+            "windows": group[0]["windows"],
+            "seeds": [cell["seed"] for cell in group],
+            **{metric: _spread([cell[metric] for cell in group]) for metric in ("mse", "mae")},
+            "seconds": fmean(cell["seconds"] for cell in group),
+        }
+        for (data, horizon, recipe), group in groups.items()
+    ]
+
+
+def _spread(values: list[float]) -> dict[str, float | int | None]:
+    deviation = stdev(values) if len(values) > 1 else None
+    return {"mean": fmean(values), "deviation": deviation, "seeds": len(values)}
+
+
+def _line(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a cell's record the tables need."""
+    receipt, machine = record["receipt"], record["receipt"]["machine"]
+    return {
+        **record["cell"],
+        **record["test"],
+        "test_drop_last": record["test_drop_last"],
+        "validation": record["validation"],
+        "windows": receipt["windows_scored"],
+        "look_back": receipt["window"]["look_back"],
+        "parameters": record["parameters"],
+        "seconds": record["seconds"]["train"],
+        "resumed": record["seconds"]["resumed"],
+        "machine": machine["gpu"] if receipt["runtime"]["device"] == "cuda" else "cpu",
+        "sources_sha256": receipt["code"]["sources_sha256"],
+        "weights_sha256": receipt["weights_sha256"],
+    }

@@ -1,0 +1,64 @@
+"""The fan-out must run the grid's own cells, in processes of their own, and hide no failure."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.logging import disable_run_logger
+
+from flows import benchmark
+from s2tx.errors import S2TXError
+from tests.conftest import ROOT
+
+
+class Future:
+    def __init__(self, end: Any) -> None:
+        self.end = end
+
+    def wait(self) -> None: ...
+
+    def result(self, raise_on_failure: bool) -> Any:
+        assert not raise_on_failure
+        return self.end
+
+
+class Cells:
+    """Stands for the task: remembers what was submitted."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def submit(self, root: str, name: str, data_dir: str | None) -> Future:
+        assert (root, data_dir) == (self.root, "files")
+        self.names.append(name)
+        return Future(S2TXError("the loss is nan") if "best" in name else f"{name}: done")
+
+    root = ""
+
+
+def test_the_cells_of_the_grid_are_fanned_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects from a second list of cells, and a failed one from stopping or vanishing."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    cells = Cells()
+    cells.root = str(tmp_path)
+    monkeypatch.setattr(benchmark, "cell", cells)
+    ended = benchmark.benchmark.fn("files", ["ETTh1"], [96], ["dlinear", "best"], str(tmp_path))
+    assert cells.names[:2] == ["ETTh1-96-dlinear-2024", "ETTh1-96-best-2024"]
+    assert sorted(ended) == sorted(cells.names)
+    grid = json.loads((tmp_path / "results" / "grid.json").read_text())
+    assert grid["not_run"]["ETTh1-96-best-2024"] == "the loss is nan"
+    assert grid["not_run"]["ETTh1-96-paper-2024"] == "not run yet"
+
+
+@pytest.mark.slow
+def test_a_cell_that_cannot_run_fails_with_its_reason(tmp_path: Path) -> None:
+    """Protects the operator from a task that is green and did nothing."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    with disable_run_logger(), pytest.raises(S2TXError, match="no cell of the grid is selected"):
+        benchmark.cell.fn(str(tmp_path), "ETTh1-96-oracle-1", None)

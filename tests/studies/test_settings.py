@@ -1,0 +1,144 @@
+"""A cell must be exactly what params say, and be another cell as soon as they say otherwise."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import replace
+
+import pytest
+import yaml
+
+from s2tx.errors import InputError
+from s2tx.params import ModelParams, NaiveParams, Params, RecipeParams, SSTParams
+from s2tx.studies import settings
+from s2tx.studies.plain import read_params, typed
+from s2tx.studies.settings import Cell, order, resolve
+from tests.conftest import ROOT
+
+
+def with_recipe(study: Params, **changes: object) -> Params:
+    recipe = replace(study.study.recipes["dlinear"], **changes)  # type: ignore[arg-type]
+    recipes = {**study.study.recipes, "dlinear": recipe}
+    return replace(study, study=replace(study.study, recipes=recipes))
+
+
+def test_every_recipe_of_the_project_fits(params: Params) -> None:
+    """Protects a night on a GPU from a typo in the last recipe."""
+    cells = order(params.study)
+    assert len(cells) == len(set(cells))
+    for cell in cells:
+        setting = resolve(cell, params)
+        assert setting.params.window.horizon == cell.horizon
+        assert setting.train.seed == cell.seed
+        assert setting.params.validate.sentinels == ()
+
+
+def test_the_order_is_that_of_worth(params: Params) -> None:
+    """Protects the order in which days of work become useful."""
+    cells = order(params.study)
+    assert {cell.recipe for cell in cells[:8]} == set(params.study.recipes)
+    first = [cell for cell in cells if cell.data == "ETTh1"]
+    once = len(params.study.recipes) * 4
+    assert {cell.seed for cell in cells[:once]} == {2024}
+    assert {(cell.data, cell.recipe) for cell in cells[once : once + 16]} == {
+        ("ETTh1", "best"),
+        ("ETTh1", "paper"),
+    }
+    assert cells[once + 16].data == "ETTh2"
+    assert len(first) == (6 * 3 + 2) * 4  # what nothing is drawn for has one seed
+
+
+def test_the_named_recipes_are_what_they_say(params: Params) -> None:
+    """Protects the two claims that stand side by side: the paper's model, and ours at its best."""
+    paper = resolve(Cell("ETTh1", 720, "paper", 2025), params)
+    best = resolve(Cell("ETTh1", 720, "best", 2025), params)
+    assert isinstance(paper.spec, ModelParams)
+    assert isinstance(best.spec, ModelParams)
+    assert (paper.spec.head_context, best.spec.head_context) == (False, True)
+    assert (paper.train.loss, best.train.loss) == ("mse", "mae")
+    for setting in (paper, best):
+        assert setting.params.window.look_back == 672
+        assert setting.params.window.short_look_back == 336
+        assert setting.train.batch_size == 128
+    sst = resolve(Cell("ETTh1", 96, "sst", 2024), params).spec
+    assert isinstance(sst, SSTParams)
+    assert not sst.inverted_window
+    season = resolve(Cell("Weather", 96, "seasonal_naive", 2024), params).spec
+    assert season == NaiveParams("naive", 144)
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_data_set_has_its_own_settings(study: Params) -> None:
+    """Protects from settings of one data set reaching another."""
+    own = with_recipe(study, data_sets={"Small": {"train.epochs": 9, "model.kernel": 7}})
+    here = resolve(Cell("Small", 4, "dlinear", 1), own)
+    there = resolve(Cell("Gone", 4, "dlinear", 1), own)
+    assert (here.train.epochs, here.spec.kernel) == (9, 7)  # type: ignore[union-attr]
+    assert (there.train.epochs, there.spec.kernel) == (3, 5)  # type: ignore[union-attr]
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"train": {"epoch": 3}}, "study.recipes.dlinear.train.epoch is not a setting"),
+        ({"train": {"epochs": "3"}}, "study.recipes.dlinear.train.epochs is '3'"),
+        ({"train": {"epochs": 0}}, "study.recipes.dlinear.train.epochs is 0"),
+        ({"model": {"name": "dlinear"}}, "study.recipes.dlinear.model.kernel is missing"),
+        ({"model": {"name": "oracle"}}, "study.recipes.dlinear.model.name is 'oracle'"),
+        ({"window": {"look_back": 1}}, "study.recipes.dlinear.window.short_look_back is 24"),
+        ({"data_sets": {"Small": {"epochs": 3}}}, "data_sets.Small.epochs is not a setting"),
+    ],
+)
+def test_a_fault_in_a_recipe_is_named(
+    study: Params, changes: dict[str, object], named: str
+) -> None:
+    """Protects from an override that silently does nothing."""
+    with pytest.raises(InputError) as caught:
+        resolve(Cell("Small", 4, "dlinear", 1), with_recipe(study, **changes))
+    assert named in str(caught.value)
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_cells_key_changes_with_recipe_code_and_data(
+    study: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects from a figure that outlives what made it; the machine changes nothing."""
+    cell = Cell("Small", 4, "dlinear", 1)
+    setting = resolve(cell, study)
+    key = setting.key
+    assert resolve(cell, study).key == key
+    elsewhere = replace(study, runtime=replace(study.runtime, device="cuda", threads=1))
+    assert resolve(cell, elsewhere).key == key
+    assert resolve(replace(cell, seed=2), study).key != key
+    for changes in ({"train": {"epochs": 4}}, {"window": {"look_back": 40}}):
+        assert resolve(cell, with_recipe(study, **changes)).key != key
+    other = replace(setting, entry=replace(setting.entry, sha256="0" * 64))
+    assert other.key != key
+    monkeypatch.setattr(settings, "_sources", lambda _: "edited")
+    assert setting.key != key
+
+
+def test_a_name_is_its_cell() -> None:
+    """Protects ``s2tx audit`` and the file names."""
+    cell = Cell("ETTh1", 96, "seasonal_naive", 2024)
+    assert Cell.of_name(cell.name) == cell
+    with pytest.raises(InputError, match="no cell of the grid"):
+        Cell.of_name("ETTh1-96")
+
+
+def test_params_are_read_the_same_without_pydantic(params: Params) -> None:
+    """Protects a GPU machine that lacks pydantic from other settings than those of the file."""
+    tree = yaml.safe_load((ROOT / "params.yaml").read_text())
+    assert typed(Params, tree, "") == params == read_params(ROOT / "params.yaml")
+    tree["study"]["first"][0]["seeds"] = "1"
+    with pytest.raises(ValueError, match=r"study\.first\.0\.seeds is '1': give int"):
+        typed(Params, tree, "")
+
+
+def test_recipes_are_data(params: Params) -> None:
+    """Protects recipes from becoming code: they are plain scalars under plain keys."""
+    for recipe in params.study.recipes.values():
+        assert isinstance(recipe, RecipeParams)
+        for section in dataclasses.asdict(recipe).values():
+            assert isinstance(section, dict)
