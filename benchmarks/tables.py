@@ -1,6 +1,7 @@
-"""The README's results, made from ``results/*.json`` and never typed.
+"""The README's results and docs/benchmarks.md, made from ``results/*.json`` and never typed.
 
-``python -m benchmarks.tables`` rewrites the part between the two markers.
+``python -m benchmarks.tables`` rewrites the part of the README between the two markers, and, once
+there is a ``results/grid.json``, the page of the grid.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from benchmarks import grid_page
 from benchmarks.project import RESULTS, ROOT
 from s2tx.paths import write_text
 
@@ -20,7 +22,13 @@ README = ROOT / "README.md"
 
 def render() -> str:
     """What stands between the markers."""
-    return "\n".join([*_scores(_read("pipeline")["runs"]), *_trust(_read("trust"))])
+    lines = [*_scores(_read("pipeline")["runs"]), *_trust(_read("trust"))]
+    return "\n".join([*lines, *(grid_page.readme(_read("grid")) if has_grid() else ())])
+
+
+def has_grid() -> bool:
+    """Whether any cell of the grid was ever collected."""
+    return (RESULTS / "grid.json").exists()
 
 
 def insert(page: str, text: str) -> str:
@@ -76,6 +84,8 @@ def _scores(runs: dict[str, Any]) -> Iterator[str]:
 def main() -> int:
     """The command line; returns the exit code."""
     write_text(README, insert(README.read_text(encoding="utf-8"), render()))
+    if has_grid():
+        write_text(grid_page.PAGE, grid_page.page(_read("grid")))
     return 0
 
 

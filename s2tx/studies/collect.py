@@ -42,14 +42,17 @@ def collect(
             said of those that this one does not name is kept.
 
     Returns:
-        ``cells`` by name, ``summary`` by data set, horizon and recipe, ``not_run`` by cell.
+        ``cells`` by name, ``summary`` by data set, horizon and recipe, ``not_run`` by cell, and
+        ``recipes`` in the order of their columns.
     """
     path = places.results / FILE
     earlier = json.loads(path.read_text(encoding="utf-8"))["not_run"] if path.exists() else {}
     cells: dict[str, Any] = {}
     not_run: dict[str, str] = {}
+    recipes: dict[str, None] = {}
     for setting in settings:
         cell, record = setting.cell, read(places, setting)
+        recipes[cell.recipe] = None
         if record is not None:
             cells[cell.name] = _line(record)
             continue
@@ -69,6 +72,7 @@ def collect(
             "protocol": "every test window, stride 1; standardised by the train rows; the epoch "
             "chosen on validation windows; each cell's own receipt is in grid/CELL.json",
         },
+        "recipes": list(recipes),
         "summary": summary(cells.values()),
         "not_run": not_run,
         "cells": cells,

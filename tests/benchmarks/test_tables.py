@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
-from benchmarks.tables import README, insert, render
+from benchmarks import grid_page
+from benchmarks.grid_page import Grid
+from benchmarks.tables import README, has_grid, insert, render
+from s2tx.studies.collect import summary
 from tests.conftest import ROOT
 
 
@@ -22,3 +26,49 @@ def test_every_results_file_has_a_receipt() -> None:
         receipt = json.loads(file.read_text(encoding="utf-8"))["receipt"]
         assert receipt["code"], file
         assert receipt["machine"], file
+
+
+def test_the_page_shows_the_grid() -> None:
+    """Protects the page from a figure typed by hand, or left behind by a new run."""
+    if has_grid():
+        tree = json.loads((ROOT / "results" / "grid.json").read_text(encoding="utf-8"))
+        assert grid_page.PAGE.read_text(encoding="utf-8") == grid_page.page(tree)
+
+
+def cell(recipe: str, horizon: int, mse: float, seed: int = 1) -> dict[str, Any]:
+    return {
+        "data": "ETTh1", "horizon": horizon, "recipe": recipe, "seed": seed, "mse": mse,
+        "mae": mse + 0.02, "look_back": 336, "windows": 2785, "seconds": 1.0, "machine": "cpu",
+    }  # fmt: skip
+
+
+def some_grid() -> dict[str, Any]:
+    cells = [cell("dlinear", 96, 0.370), cell("dlinear", 192, 0.500)]
+    cells += [cell("best", 96, 0.360, 1), cell("best", 96, 0.370, 2)]
+    return {
+        "summary": summary(cells),
+        "cells": {str(at): each for at, each in enumerate(cells)},
+        "not_run": {"ETTh1-192-best-1": "not run yet", "ECL-96-best-1": "no file"},
+        "recipes": ["dlinear", "best"],
+        "receipt": {"machine": {"torch": "2"}},
+    }
+
+
+def test_cells_stand_with_their_seeds_gaps_and_what_was_not_run() -> None:
+    """Protects the distrustful reader: no cell vanishes, no mean without its count."""
+    page = grid_page.page(some_grid())
+    assert "| 96 | 2785 | 0.370 / 0.390 | 0.365 ± 0.007 / 0.385 ± 0.007 (2 seeds) |" in page
+    assert "| 192 | 2785 | 0.500 / 0.520 | not run |" in page
+    assert "| average MSE |  | 0.435 | not run |" in page
+    assert "+3.7%" in page  # 0.365 beside the best published 0.352
+    assert "| dlinear | ETTh1 | 96 | 0.370 | 0.379 | -2.4% | better |" in page
+    assert "| dlinear | ETTh1 | 192 | 0.500 | 0.408 | +22.5% | **no** |" in page
+    assert "- no file (1 cells): ECL best 96" in page
+    assert "## ECL" not in page
+
+
+def test_an_average_needs_every_horizon() -> None:
+    """Protects from an average over the horizons that happened to run."""
+    grid = Grid.of(some_grid())
+    assert grid.average("ETTh1", "best") is None
+    assert list(grid_page.readme(some_grid()))[-1] == "| ETTh1 | 0.435 | not run |"
