@@ -2,7 +2,8 @@
 
 The rooms, from the ground up (imports only point to rooms above in this list)::
 
-    params, paths, errors, fingerprint    settings, places, messages, identity
+    params, specs, paths, errors,         settings, sizes, places, messages,
+    fingerprint                           identity
     data        model                     tables and windows; the network
     baselines                             what the model must beat
     zoo                                   name -> class

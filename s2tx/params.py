@@ -15,13 +15,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from s2tx.errors import InputError
-
-_STRICT = {"extra": "forbid"}
-
-
-def _check(ok: bool, key: str, value: object, cure: str) -> None:
-    if not ok:
-        raise ValueError(f"{key} is {value!r}: {cure}")
+from s2tx.specs import STRICT as _STRICT
+from s2tx.specs import Baseline
+from s2tx.specs import check as _check
 
 
 @dataclass(frozen=True)
@@ -208,110 +204,6 @@ class TrainParams:
         )
 
 
-@dataclass(frozen=True)
-class NaiveParams:
-    """Repeat the newest season; ``season`` in steps, 1 for the last value, null for what the
-    step suggests. Nothing is trained."""
-
-    __pydantic_config__ = _STRICT
-    name: Literal["naive"]
-    season: int | None
-
-    def __post_init__(self) -> None:
-        _check(
-            self.season is None or self.season >= 1, "season", self.season, "give 1 or more steps"
-        )
-
-
-@dataclass(frozen=True)
-class DLinearParams:
-    """DLinear (arXiv 2205.13504)."""
-
-    __pydantic_config__ = _STRICT
-    name: Literal["dlinear"]
-    kernel: int
-
-    def __post_init__(self) -> None:
-        _check(
-            self.kernel >= 1 and self.kernel % 2 == 1, "kernel", self.kernel, "give an odd number"
-        )
-
-
-@dataclass(frozen=True)
-class PatchTSTParams:
-    """PatchTST (arXiv 2211.14730)."""
-
-    __pydantic_config__ = _STRICT
-    name: Literal["patchtst"]
-    width: int
-    heads: int
-    layers: int
-    feed_forward: int
-    dropout: float
-    patch: int
-    stride: int
-
-    def __post_init__(self) -> None:
-        _check_sizes(self)
-        _check(self.stride <= self.patch, "stride", self.stride, f"give at most {self.patch}")
-
-
-@dataclass(frozen=True)
-class ITransformerParams:
-    """iTransformer (arXiv 2310.06625)."""
-
-    __pydantic_config__ = _STRICT
-    name: Literal["itransformer"]
-    width: int
-    heads: int
-    layers: int
-    feed_forward: int
-    dropout: float
-
-    def __post_init__(self) -> None:
-        _check_sizes(self)
-
-
-@dataclass(frozen=True)
-class SSTParams:
-    """SST (arXiv 2404.14757); ``inverted_window`` is the mask of its released code."""
-
-    __pydantic_config__ = _STRICT
-    name: Literal["sst"]
-    width: int
-    heads: int
-    m_layers: int
-    n_layers: int
-    feed_forward: int
-    dropout: float
-    state: int
-    conv: int
-    expand: int
-    global_patch: int
-    global_stride: int
-    local_patch: int
-    local_stride: int
-    window: int
-    inverted_window: bool
-
-    def __post_init__(self) -> None:
-        _check_sizes(self)
-        for kind in ("global", "local"):
-            patch, stride = getattr(self, f"{kind}_patch"), getattr(self, f"{kind}_stride")
-            _check(stride <= patch, f"{kind}_stride", stride, f"give at most {patch}")
-
-
-def _check_sizes(network: Any) -> None:
-    """What every network's sizes must keep."""
-    for field in dataclasses.fields(network):
-        value = getattr(network, field.name)
-        if type(value) is int:
-            _check(value >= 1, field.name, value, "give 1 or more")
-    width, heads, rate = network.width, network.heads, network.dropout
-    _check(width % heads == 0, "heads", heads, f"divide width ({width})")
-    _check(0 <= rate < 1, "dropout", rate, "give a rate from 0 to below 1")
-
-
 class _ByName:
     """Tells pydantic, without importing it, that ``name`` says which network of a union it is."""
 
@@ -321,7 +213,6 @@ class _ByName:
         return handler(Annotated[source, Field(discriminator="name")])
 
 
-Baseline = NaiveParams | DLinearParams | PatchTSTParams | ITransformerParams | SSTParams
 Network = ModelParams | Baseline
 
 

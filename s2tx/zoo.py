@@ -10,17 +10,8 @@ import torch
 from torch import nn
 
 from s2tx.errors import InputError
-from s2tx.params import (
-    DLinearParams,
-    ITransformerParams,
-    ModelParams,
-    NaiveParams,
-    Network,
-    PatchTSTParams,
-    RuntimeParams,
-    SSTParams,
-    WindowParams,
-)
+from s2tx.params import ModelParams, Network, RuntimeParams, WindowParams
+from s2tx.specs import DLinearParams, ITransformerParams, NaiveParams, PatchTSTParams, SSTParams
 
 SPECS: dict[str, type[Network]] = {
     "s2tx": ModelParams,

@@ -9,15 +9,8 @@ import numpy as np
 import pandas as pd
 
 from s2tx.data.table import Card, Table
-from s2tx.params import (
-    DLinearParams,
-    ITransformerParams,
-    NaiveParams,
-    Network,
-    Params,
-    PatchTSTParams,
-    SSTParams,
-)
+from s2tx.params import Network, Params
+from s2tx.specs import DLinearParams, ITransformerParams, NaiveParams, PatchTSTParams, SSTParams
 
 SMALL_MODEL = {
     "width": 8,

@@ -25,7 +25,15 @@ ENTRY = {
     "report": "from s2tx.evaluation.report import run_report",
 }
 # Settings, places, messages and identity: they carry values, which DVC tracks as params and files.
-GROUND = {"s2tx", "s2tx.params", "s2tx.paths", "s2tx.errors", "s2tx.fingerprint", "s2tx.data"}
+GROUND = {
+    "s2tx",
+    "s2tx.params",
+    "s2tx.specs",
+    "s2tx.paths",
+    "s2tx.errors",
+    "s2tx.fingerprint",
+    "s2tx.data",
+}
 
 
 def modules_of(statement: str) -> set[str]:

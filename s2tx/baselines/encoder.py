@@ -89,7 +89,7 @@ class EncoderLayer(nn.Module):
         N, T, E = h_NTE.shape
         parts = self.query_key_value(h_NTE).view(N, T, 3, self.heads, -1)
         query, key, value = parts.permute(2, 0, 3, 1, 4)
-        own = query @ key.transpose(-1, -2) / math.sqrt(E // self.heads)
+        own = (query / math.sqrt(E // self.heads)) @ key.transpose(-1, -2)
         if scores is not None:
             own = own + scores
         if barred_TT is not None:

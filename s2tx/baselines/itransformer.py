@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from s2tx.baselines.encoder import EncoderLayer
 from s2tx.model.revin import RevIN
-from s2tx.params import ITransformerParams
+from s2tx.specs import ITransformerParams
 
 
 class ITransformer(nn.Module):

@@ -15,7 +15,7 @@ from s2tx.baselines.encoder import EncoderLayer, encode
 from s2tx.model.patching import Patches
 from s2tx.model.revin import RevIN
 from s2tx.model.sublayers.reference import band
-from s2tx.params import PatchTSTParams
+from s2tx.specs import PatchTSTParams
 
 
 class PatchEncoder(nn.Module):

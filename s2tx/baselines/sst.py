@@ -20,7 +20,8 @@ from s2tx.model.mamba import Mamba
 from s2tx.model.patching import Patches
 from s2tx.model.revin import RevIN
 from s2tx.model.scan import SelectiveScan
-from s2tx.params import SSTParams, WindowParams
+from s2tx.params import WindowParams
+from s2tx.specs import SSTParams
 
 
 class SST(nn.Module):

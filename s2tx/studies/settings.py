@@ -17,7 +17,6 @@ from s2tx.errors import InputError
 from s2tx.evaluation.evaluate import season_of
 from s2tx.params import (
     ModelParams,
-    NaiveParams,
     Network,
     Params,
     RecipeParams,
@@ -26,6 +25,7 @@ from s2tx.params import (
     WindowParams,
     as_dict,
 )
+from s2tx.specs import NaiveParams
 from s2tx.studies.plain import typed
 from s2tx.training.train import code_of
 

@@ -14,16 +14,9 @@ from s2tx.data.missing import Mask, read_mask
 from s2tx.data.scaling import Scaler
 from s2tx.data.split import find_borders, require_observed
 from s2tx.data.table import Table
-from s2tx.params import (
-    DLinearParams,
-    ModelParams,
-    NaiveParams,
-    Network,
-    Params,
-    TrainParams,
-    as_dict,
-)
+from s2tx.params import ModelParams, Network, Params, TrainParams, as_dict
 from s2tx.paths import Project, write_text
+from s2tx.specs import DLinearParams, NaiveParams
 from s2tx.training.bundle import Bundle, Predictor
 from s2tx.training.checkpoint import Checkpoint
 from s2tx.training.fit import Epoch, Watch, fit

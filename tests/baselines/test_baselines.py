@@ -11,7 +11,8 @@ from s2tx.baselines.linear import DLinear
 from s2tx.baselines.naive import SeasonalNaive
 from s2tx.data.missing import Mask
 from s2tx.data.split import find_borders
-from s2tx.params import DLinearParams, Params, WindowParams
+from s2tx.params import Params, WindowParams
+from s2tx.specs import DLinearParams
 from s2tx.training.train import train
 from tests.builders import make_table
 

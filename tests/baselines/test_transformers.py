@@ -13,7 +13,8 @@ from s2tx.baselines.patchtst import PatchEncoder
 from s2tx.baselines.sst import SST
 from s2tx.model.patching import Patches
 from s2tx.model.scan.reference import selective_scan
-from s2tx.params import SSTParams, WindowParams
+from s2tx.params import WindowParams
+from s2tx.specs import SSTParams
 
 PAPER = SSTParams(
     name="sst",

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from s2tx.errors import InputError
-from s2tx.params import ModelParams, NaiveParams, Params, RecipeParams, SSTParams
+from s2tx.params import ModelParams, Params, RecipeParams
+from s2tx.specs import NaiveParams, SSTParams
 from s2tx.studies import settings
 from s2tx.studies.plain import read_params, typed
 from s2tx.studies.settings import Cell, order, resolve
