@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from s2tx.data.catalog import find
 from s2tx.data.split import find_borders
 from s2tx.errors import InputError
 from s2tx.params import Params
 from s2tx.studies.cell import Places, bring, drop_last, score_test
 from s2tx.studies.collect import read_any
-from s2tx.studies.settings import Cell, resolve
+from s2tx.studies.settings import Cell
 from s2tx.training.bundle import Bundle, weights_hash
 from s2tx.training.runtime import start
 
@@ -45,7 +47,8 @@ def audit(name: str, params: Params, places: Places, folder: Path | None) -> Aud
 
     Args:
         name: of the cell, such as ``ETTh1-96-best-2024``.
-        params: ``runtime`` and ``evaluate.batch_size`` are read.
+        params: ``data.ratio``, ``runtime`` and ``evaluate.batch_size`` are read; the recipe need no
+            longer be there.
         places: of the grid.
         folder: of the data files; None to download them.
 
@@ -56,11 +59,12 @@ def audit(name: str, params: Params, places: Places, folder: Path | None) -> Aud
     record = read_any(places, cell)
     if record is None:
         raise InputError(f"{name} is not finished", "Run it with: s2tx study grid --cells " + name)
-    setting, receipt = resolve(cell, params), record["receipt"]
-    table = bring(setting.entry, folder, places.project.cache / "downloads")
+    receipt = record["receipt"]
+    table = bring(find(cell.data), folder, places.project.cache / "downloads")
+    data = dataclasses.replace(params.data, split="auto")
     device = start(params.runtime).device
     bundle = Bundle.load(places.bundle(cell), params.runtime, device)
-    borders = find_borders(len(table.times), table.card, setting.params.data, bundle.window)
+    borders = find_borders(len(table.times), table.card, data, bundle.window)
     scores = score_test(bundle, table, borders, params)
     recomputed = {"mse": scores.mse, "mae": scores.mae}
     windows = len(scores.window_mse)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from s2tx.errors import InputError
 from s2tx.params import Params
@@ -17,7 +18,7 @@ from s2tx.studies import cell as one
 from s2tx.studies.audit import audit
 from s2tx.studies.cell import Places, drop_last
 from s2tx.studies.collect import collect, read
-from s2tx.studies.grid import Selection, run, select, settings_of
+from s2tx.studies.grid import Selection, main, run, select, settings_of
 from s2tx.studies.settings import Setting
 from tests.conftest import ROOT
 
@@ -221,6 +222,42 @@ def test_nothing_selected_is_the_users_fault(study: Params) -> None:
     """Protects from a misspelt name that runs nothing and says nothing."""
     with pytest.raises(InputError, match="no cell of the grid is selected"):
         select(settings_of(study), Selection(recipes=("dlinera",)))
+
+
+def test_the_command_runs_lists_and_says_what_failed(
+    tmp_path: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Protects a night's grid: a cell that fails is listed with its reason, the others go on, and
+    the exit code tells."""
+    tree = yaml.safe_load((ROOT / "params.yaml").read_text())
+    window = {"look_back": 48, "short_look_back": 24}
+    fine = tree["study"]["recipes"]["dlinear"] | {"window": window}
+    tree["study"] |= {
+        "data_sets": ["Small"],
+        "horizons": [4],
+        "seeds": [1],
+        "first": [],
+        "recipes": {
+            "wild": fine | {"train": fine["train"] | {"learning_rate": 1e30}},
+            "dlinear": fine | {"train": fine["train"] | {"epochs": 1}},
+        },
+    }
+    tree["runtime"]["device"] = "cpu"
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert main(["--data-dir", str(folder)]) == 1
+    grid = json.loads((tmp_path / "results" / "grid.json").read_text())
+    assert list(grid["cells"]) == [NAME]
+    assert grid["not_run"]["Small-4-wild-1"].startswith("failed: the loss is")
+    capsys.readouterr()
+    assert main(["--list"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [["Small-4-wild-1", "open"], [NAME, "finished"]]
+    assert main(["--recipes", "oracle"]) == 2
 
 
 @pytest.mark.slow
