@@ -48,6 +48,7 @@ def benchmark(
     data_sets: list[str] | None = None,
     horizons: list[int] | None = None,
     recipes: list[str] | None = None,
+    seeds: list[int] | None = None,
     root: str | None = None,
 ) -> dict[str, str]:
     """Fan out the cells in the order of worth, and collect them into ``results/grid.json``.
@@ -57,9 +58,10 @@ def benchmark(
     """
     project = Project(Path(root) if root else ROOT)
     whole = settings_of(read_params(project.params))
-    chosen = select(
-        whole, Selection(tuple(data_sets or ()), tuple(horizons or ()), tuple(recipes or ()))
+    selection = Selection(
+        tuple(data_sets or ()), tuple(horizons or ()), tuple(recipes or ()), tuple(seeds or ())
     )
+    chosen = select(whole, selection)
     runs = {
         each.cell.name: cell.submit(str(project.root), each.cell.name, data_dir) for each in chosen
     }
@@ -79,12 +81,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data-sets", nargs="+", metavar="NAME")
     parser.add_argument("--horizons", nargs="+", type=int, metavar="STEPS")
     parser.add_argument("--recipes", nargs="+", metavar="NAME")
+    parser.add_argument("--seeds", nargs="+", type=int, metavar="SEED")
     options = parser.parse_args(arguments)
     try:
         runner: Any = ThreadPoolTaskRunner(max_workers=options.workers)
         wide = benchmark.with_options(task_runner=runner)
         folder = str(options.data_dir.resolve()) if options.data_dir else None
-        wide(folder, options.data_sets, options.horizons, options.recipes)
+        wide(folder, options.data_sets, options.horizons, options.recipes, options.seeds)
     except S2TXError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -82,14 +82,18 @@ def _asked_of_the_machine() -> Iterator[None]:
         raise InputError(str(error), "Set section runtime in params.yaml") from error
 
 
-def backends(spec: ModelParams, runtime: RuntimeParams, device: torch.device) -> dict[str, str]:
+def backends(spec: Network, runtime: RuntimeParams, device: torch.device) -> dict[str, str]:
     """Who computes the parts of a network that have several implementations, for the record."""
     from s2tx.model import scan, sublayers
 
-    return {
-        "scan": scan.resolve(runtime.scan, device),
-        "layers": sublayers.resolve(runtime, device, spec),
-    }
+    match spec:
+        case ModelParams():
+            layers = sublayers.resolve(runtime, device, spec)
+            return {"scan": scan.resolve(runtime.scan, device), "layers": layers}
+        case SSTParams():
+            return {"scan": scan.resolve(runtime.scan, device)}
+        case _:
+            return {}
 
 
 def spec_from_dict(fields: dict[str, Any]) -> Network:

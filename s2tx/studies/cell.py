@@ -21,7 +21,7 @@ from s2tx.data.split import PARTS, Borders, find_borders
 from s2tx.data.table import Table
 from s2tx.errors import InputError
 from s2tx.evaluation.metrics import Scores, score
-from s2tx.params import ModelParams, Params, as_dict
+from s2tx.params import Params, as_dict
 from s2tx.paths import Project, write_text
 from s2tx.studies.settings import Cell, Setting
 from s2tx.training.bundle import Bundle, weights_hash
@@ -191,11 +191,12 @@ def _receipt(
     params, window = setting.params, bundle.window
     origins = borders.origins("test", window.look_back, window.horizon)
     parts = {part: borders.rows(part) for part in PARTS}
-    backends = (
-        zoo.backends(setting.spec, params.runtime, bundle.device)
-        if isinstance(setting.spec, ModelParams)
-        else {}
-    )
+    backends = zoo.backends(setting.spec, params.runtime, bundle.device)
+    machinery = as_dict(params.runtime) | {
+        "device": bundle.device.type,
+        "scan": None,
+        "layers": None,
+    }
     return {
         "data": {
             "name": table.card.name,
@@ -215,7 +216,7 @@ def _receipt(
         "fingerprint": bundle.fingerprint,
         "weights_sha256": weights_hash(folder),
         "code": {"commit": identity.git_commit(project.root), "sources_sha256": setting.code},
-        "runtime": as_dict(params.runtime) | {"device": bundle.device.type} | backends,
+        "runtime": machinery | backends,  # null: the network has no such part
         "machine": identity.machine(),
     }
 

@@ -48,7 +48,9 @@ def test_the_cells_of_the_grid_are_fanned_out(
     cells = Cells()
     cells.root = str(tmp_path)
     monkeypatch.setattr(benchmark, "cell", cells)
-    ended = benchmark.benchmark.fn("files", ["ETTh1"], [96], ["dlinear", "best"], str(tmp_path))
+    ended = benchmark.benchmark.fn(
+        "files", ["ETTh1"], [96], ["dlinear", "best"], root=str(tmp_path)
+    )
     assert cells.names[:2] == ["ETTh1-96-dlinear-2024", "ETTh1-96-best-2024"]
     assert sorted(ended) == sorted(cells.names)
     grid = json.loads((tmp_path / "results" / "grid.json").read_text())
