@@ -1,7 +1,7 @@
-"""The README's results and docs/benchmarks.md, made from ``results/*.json`` and never typed.
+"""The figures of README and docs, made from ``results/*.json`` and never typed.
 
-``python -m benchmarks.tables`` rewrites the part of the README between the two markers, and, once
-there is a ``results/grid.json``, the page of the grid.
+``python -m benchmarks.tables`` rewrites what stands between the two markers in the README and in
+docs/performance.md, and, once there is a ``results/grid.json``, the page of the grid.
 """
 
 from __future__ import annotations
@@ -11,19 +11,27 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks import grid_page
+from benchmarks import grid_page, performance_page
 from benchmarks.project import RESULTS, ROOT
 from s2tx.paths import write_text
 
 BEGIN = "<!-- results:begin (python -m benchmarks.tables) -->"
 END = "<!-- results:end -->"
 README = ROOT / "README.md"
+PERFORMANCE = ROOT / "docs" / "performance.md"
 
 
 def render() -> str:
     """What stands between the markers."""
     lines = [*_scores(_read("pipeline")["runs"]), *_trust(_read("trust"))]
     return "\n".join([*lines, *(grid_page.readme(_read("grid")) if has_grid() else ())])
+
+
+def performance() -> str:
+    """What stands between the markers of docs/performance.md."""
+    return performance_page.render(
+        {name: _read(name) for name in ("scan", "train_step", "inference", "scaling")}
+    )
 
 
 def has_grid() -> bool:
@@ -83,7 +91,8 @@ def _scores(runs: dict[str, Any]) -> Iterator[str]:
 
 def main() -> int:
     """The command line; returns the exit code."""
-    write_text(README, insert(README.read_text(encoding="utf-8"), render()))
+    for page, text in ((README, render()), (PERFORMANCE, performance())):
+        write_text(page, insert(page.read_text(encoding="utf-8"), text))
     if has_grid():
         write_text(grid_page.PAGE, grid_page.page(_read("grid")))
     return 0

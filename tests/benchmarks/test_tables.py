@@ -7,15 +7,16 @@ from typing import Any
 
 from benchmarks import grid_page
 from benchmarks.grid_page import Grid
-from benchmarks.tables import README, has_grid, insert, render
+from benchmarks.tables import PERFORMANCE, README, has_grid, insert, performance, render
 from s2tx.studies.collect import summary
 from tests.conftest import ROOT
 
 
-def test_the_readme_shows_the_results_files() -> None:
+def test_the_pages_show_the_results_files() -> None:
     """Protects from a figure typed by hand, or left behind by a new run."""
-    page = README.read_text(encoding="utf-8")
-    assert insert(page, render()) == page
+    for path, text in ((README, render()), (PERFORMANCE, performance())):
+        page = path.read_text(encoding="utf-8")
+        assert insert(page, text) == page
 
 
 def test_every_results_file_has_a_receipt() -> None:
