@@ -98,7 +98,7 @@ def share(kernel: Callable[..., Any], tasks: int, *arguments: Tensor | np.ndarra
     if threads == 1:
         kernel(*views, 0, tasks)
         return
-    pieces = min(tasks, 4 * threads)  # a thread that is held up takes fewer of them
+    pieces = min(tasks, 8 * threads)  # a thread that is held up takes fewer of them
     waiting = iter([(i * tasks // pieces, (i + 1) * tasks // pieces) for i in range(pieces)])
 
     def work() -> None:

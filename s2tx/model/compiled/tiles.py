@@ -74,6 +74,25 @@ def add_product(a: Any, b: Any, c: Any, T: int) -> None:
 
 
 @inlined(fastmath=REORDER)
+def set_product(a: Any, b: Any, c: Any, T: int) -> None:
+    """``c[m, t] = sum over k < 4 of a[m, k] b[k, t]``, then ``add_product`` for the other k."""
+    M, K = a.shape
+    for m in range(0, M, 4):
+        p0, p1, p2, p3 = a[m, 0], a[m, 1], a[m, 2], a[m, 3]
+        q0, q1, q2, q3 = a[m + 1, 0], a[m + 1, 1], a[m + 1, 2], a[m + 1, 3]
+        r0, r1, r2, r3 = a[m + 2, 0], a[m + 2, 1], a[m + 2, 2], a[m + 2, 3]
+        s0, s1, s2, s3 = a[m + 3, 0], a[m + 3, 1], a[m + 3, 2], a[m + 3, 3]
+        for t in range(T):
+            b0, b1, b2, b3 = b[0, t], b[1, t], b[2, t], b[3, t]
+            c[m, t] = p0 * b0 + p1 * b1 + p2 * b2 + p3 * b3
+            c[m + 1, t] = q0 * b0 + q1 * b1 + q2 * b2 + q3 * b3
+            c[m + 2, t] = r0 * b0 + r1 * b1 + r2 * b2 + r3 * b3
+            c[m + 3, t] = s0 * b0 + s1 * b1 + s2 * b2 + s3 * b3
+    if K > 4:
+        add_product(a[:, 4:], b[4:], c, T)
+
+
+@inlined(fastmath=REORDER)
 def add_dots(a: Any, b: Any, c: Any, T: int) -> None:
     """``c[m, k] += sum over t of a[m, t] b[k, t]``; M and K are multiples of ``ROWS``."""
     for m in range(0, a.shape[0], 2):

@@ -30,6 +30,7 @@ from s2tx.model.compiled.tiles import (
     fill_rows,
     load,
     normalise,
+    set_product,
     store,
 )
 
@@ -61,8 +62,7 @@ def _score(
         T: columns.
     """
     if reach < 0:
-        fill(rows, T)
-        add_product(key.T, query, rows, T)
+        set_product(key.T, query, rows, T)
         for r in range(used, rows.shape[0]):
             for t in range(T):
                 rows[r, t] = ZERO
@@ -113,11 +113,11 @@ def _read_gradient(
     value: Any, rows: Any, dread: Any, dvalue: Any, drows: Any, reach: int, T: int
 ) -> None:
     """From that of what was read, add the gradient of the values and give that of the shares."""
-    fill(drows, T)
     if reach < 0:
-        add_product(value.T, dread, drows, T)
+        set_product(value.T, dread, drows, T)
         add_dots(dread, rows, dvalue, T)
         return
+    fill(drows, T)
     for p in range(value.shape[0]):
         for r in range(2 * reach + 1):
             for t in range(T):
@@ -301,8 +301,7 @@ def _launches(
                 if threshold > 0:
                     drop(d, n * Q, E, seed, threshold, scale, T)
                 add_sums(d, dbo[g], T)
-                fill(dread, T)
-                add_product(Wo.T, d, dread, T)
+                set_product(Wo.T, d, dread, T)
                 fill(dquery, T)
                 fill(dseen, U + 2 * margin)
                 for h in range(heads):
@@ -323,12 +322,10 @@ def _launches(
                 add_dots(dquery, normed, dWq[g], T)
                 add_sums(dquery, dbq[g], T)
                 add_sums(dkey_value, dbkv[g], U)
-                fill(d, T)
-                add_product(Wq.T, dquery, d, T)
+                set_product(Wq.T, dquery, d, T)
                 if cross:
                     add_dots(dkey_value, source[2], dWkv[g], U)
-                    fill(source[2], U)
-                    add_product(Wkv.T, dkey_value, source[2], U)
+                    set_product(Wkv.T, dkey_value, source[2], U)
                     fill(source[0], U)
                     add_normalise_gradient(
                         source[2],

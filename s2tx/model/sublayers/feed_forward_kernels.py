@@ -25,6 +25,7 @@ from s2tx.model.compiled.tiles import (
     fill_rows,
     load,
     normalise,
+    set_product,
     store,
 )
 
@@ -95,8 +96,7 @@ def _backward(
                 hidden, dhidden = block[0, : b - a], block[1, : b - a]
                 fill_rows(hidden, b1[a:b], TILE)
                 add_product(W1[a:b], normed, hidden, TILE)
-                fill(dhidden, TILE)
-                add_product(W2[:, a:b].T, d, dhidden, TILE)
+                set_product(W2[:, a:b].T, d, dhidden, TILE)
                 for f in range(b - a):
                     for t in range(TILE):
                         h = hidden[f, t]
