@@ -13,33 +13,24 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal
 
 import pandas as pd
 import torch
-import yaml
 
 from benchmarks import gpu_scan
-from benchmarks.project import ROOT, write_results
+from benchmarks.project import read_params, write_results
 from s2tx import zoo
 from s2tx.data.demo import NAME, make_demo
 from s2tx.data.missing import Mask
 from s2tx.data.table import Card, Table
-from s2tx.params import Params, TrainParams
+from s2tx.params import Params
 from s2tx.training.fit import Epoch
 from s2tx.training.optimise import loss_of, optimiser_of
 from s2tx.training.train import train
 
 Precision = Literal["32-true", "bf16-mixed"]
 TOLERANCE: dict[Precision, float] = {"32-true": 1e-4, "bf16-mixed": 5e-2}  # of the largest value
-
-
-def read_params() -> Params:
-    """``params.yaml`` without pydantic, which a GPU machine may lack: types are not checked."""
-    tree = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    tree["baseline"]["train"] = TrainParams(**tree["baseline"]["train"])
-    kinds = get_type_hints(Params)
-    return Params(**{name: kinds[name](**section) for name, section in tree.items()})
 
 
 def demo_table() -> Table:

@@ -22,7 +22,6 @@ import torch
 from torch import nn
 
 from benchmarks import peers
-from benchmarks.gpu_check import read_params
 from benchmarks.measure import (
     Call,
     conditions,
@@ -37,7 +36,7 @@ from benchmarks.measure import (
     summary,
     target,
 )
-from benchmarks.project import torch_alone, write_results
+from benchmarks.project import read_params, torch_alone, write_results
 from s2tx import zoo
 from s2tx.data.scaling import Scaler
 from s2tx.data.split import find_borders

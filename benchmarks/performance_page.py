@@ -25,8 +25,8 @@ def _head(title: str, name: str, result: Mapping[str, Any]) -> Iterator[str]:
         "",
         f"### {title}",
         "",
-        f"`python -m benchmarks.{name}`: {conditions['threads']} threads of {conditions['processor']}"
-        f", load before {conditions['load_before']}, commit `{str(code)[:12]}`, in "
+        f"`python -m benchmarks.{name}`: {conditions['threads']} threads of "
+        f"{conditions['processor']}, load before {conditions['load_before']}, commit `{str(code)[:12]}`, in "
         f"[results/{name}.json](../results/{name}.json).",
         "",
     )
@@ -77,6 +77,15 @@ def _train_step(result: Mapping[str, Any]) -> Iterator[str]:
     )
     yield ""
     yield from _times(result["times"], result["not_run"])
+    floor = result["floor"]
+    yield ""
+    yield (
+        f"The floor: {ms(floor['compute_s'])} ms for the operations at the "
+        f"{floor['flops_per_second'] / 1e9:.0f} GFLOP/s of a large product on the same threads, "
+        f"{ms(floor['memory_s'])} ms for the {floor['bytes'] / 1e6:.0f} MB that must move. Ours "
+        f"takes {floor['times_floor']:.1f} times the floor, and {floor['times_floor_best']:.1f} in "
+        "its best round."
+    )
     yield from _targets(result)
 
 

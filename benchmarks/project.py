@@ -18,7 +18,8 @@ from typing import Any
 import yaml
 
 from s2tx import fingerprint
-from s2tx.params import RuntimeParams
+from s2tx.params import Params, RuntimeParams
+from s2tx.studies import plain
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
@@ -71,6 +72,11 @@ class Clone:
 def torch_alone(runtime: RuntimeParams) -> RuntimeParams:
     """The settings under which the model runs no kernel of its own."""
     return dataclasses.replace(runtime, scan="reference", layers="reference")
+
+
+def read_params() -> Params:
+    """The project's ``params.yaml``; a GPU machine may lack pydantic."""
+    return plain.read_params(ROOT / "params.yaml")
 
 
 def write_results(

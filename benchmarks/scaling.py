@@ -18,9 +18,8 @@ import torch
 from torch import nn
 
 from benchmarks import peers
-from benchmarks.gpu_check import read_params
 from benchmarks.measure import Call, conditions, ms, options, show, show_targets, target
-from benchmarks.project import ROOT, torch_alone, write_results
+from benchmarks.project import ROOT, read_params, torch_alone, write_results
 from benchmarks.worker import Worker, race_workers
 from s2tx import zoo
 

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import floor, peers
-from benchmarks.gpu_check import read_params
 from benchmarks.measure import (
     Call,
     conditions,
@@ -31,7 +30,7 @@ from benchmarks.measure import (
     summary,
     target,
 )
-from benchmarks.project import torch_alone, write_results
+from benchmarks.project import read_params, torch_alone, write_results
 from s2tx import zoo
 from s2tx.params import ModelParams, RuntimeParams, TrainParams, WindowParams, as_dict
 from s2tx.training import optimise
