@@ -20,13 +20,13 @@ def render(results: Mapping[str, Any]) -> str:
 
 
 def _head(title: str, name: str, result: Mapping[str, Any]) -> Iterator[str]:
-    conditions, code = result["conditions"], result["receipt"]["code"]
+    where, code = result["conditions"], str(result["receipt"]["code"])[:12]
     yield from (
         "",
         f"### {title}",
         "",
-        f"`python -m benchmarks.{name}`: {conditions['threads']} threads of "
-        f"{conditions['processor']}, load before {conditions['load_before']}, commit `{str(code)[:12]}`, in "
+        f"`python -m benchmarks.{name}`: {where['threads']} threads of {where['processor']}, load "
+        f"before {where['load_before']}, commit `{code}`, in "
         f"[results/{name}.json](../results/{name}.json).",
         "",
     )
