@@ -186,7 +186,9 @@ def _find_or_create(
     # A logged param cannot be changed: what is not part of the fingerprint keeps the value
     # that the run first had, and the file params.yaml in the run has the newest.
     known = client.get_run(run_id).data.params
-    leaves = {key: str(value)[:6000] for key, value in flatten(as_dict(params))}
+    # Every section but the grid's, which no run of the product reads.
+    read = {name: section for name, section in as_dict(params).items() if name != "study"}
+    leaves = {key: str(value)[:6000] for key, value in flatten(read)}
     absent = [Param(key, value) for key, value in leaves.items() if key not in known]
     for start in range(0, len(absent), 100):
         client.log_batch(run_id, params=absent[start : start + 100])

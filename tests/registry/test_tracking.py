@@ -46,6 +46,7 @@ def test_a_run_holds_all_that_explains_it(project: Project, tiny: Params) -> Non
     assert run.info.status == "FINISHED"
     assert run.data.params["train.seed"] == str(tiny.train.seed)
     assert run.data.params["baseline.train.epochs"] == str(tiny.baseline.train.epochs)
+    assert not any(key.startswith("study.") for key in run.data.params)
     assert run.data.metrics["test.s2tx.mse"] == 0.5
     assert run.data.metrics["val_mae"] == 1.5
     assert run.data.tags[tracking.DATA] == tiny_table().card.sha256
