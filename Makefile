@@ -22,7 +22,7 @@ run: $(STAMP)  ## Data -> validated -> trained -> scored -> registered -> foreca
 	$(BIN)/python -m flows.nightly --pull
 
 test: $(STAMP)  ## All tests, the slow ones last
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 triton: $(STAMP)  ## Add Triton, whose tests of the GPU kernels need no GPU
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[triton]"
