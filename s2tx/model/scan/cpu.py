@@ -14,6 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from s2tx.model.compiled import GROUPS, share
 from s2tx.model.compiled.recurrence import CHUNK, LANES
+from s2tx.model.scan.checks import check, check_axes
 from s2tx.model.scan.cpu_kernels import kernels
 
 
@@ -93,32 +94,16 @@ def _run(
 
 def _check(u: Tensor, A: Tensor, groups: int, others: dict[str, Tensor | None]) -> None:
     """Refuse what the kernels, which check no bounds, would read wrongly."""
-    if u.dim() != 3 or A.dim() != 2:
-        raise ValueError(
-            f"u must be (N, I, L) and A (I, K), not {tuple(u.shape)} and {tuple(A.shape)}"
-        )
-    (N, I, L), K = u.shape, A.shape[1]  # noqa: E741
+    check_axes(u, A)
+    I = u.shape[1]  # noqa: E741
     if groups < 1 or I % groups:
         raise ValueError(f"reverse names {groups} groups, into which {I} channels cannot be cut")
-    shapes: dict[str, tuple[int, ...]] = {
-        "u": (N, I, L), "delta": (N, I, L), "A": (I, K), "B": (N, groups, K, L),
-        "C": (N, groups, K, L), "D": (I,), "z": (N, I, L), "delta_bias": (I,),
-    }  # fmt: skip
     for name, value in {"u": u, "A": A, **others}.items():
         if value is None:
             continue
         if value.device.type != "cpu":
             raise ValueError(f"the cpu scan got {name} on {value.device}: set runtime.scan to auto")
-        if value.dtype not in (torch.float32, torch.bfloat16, torch.float16):
-            raise TypeError(
-                f"the cpu scan computes in float32 and got {name} in {value.dtype}: "
-                f"set runtime.scan to reference"
-            )
-        if value.shape != shapes[name]:
-            raise ValueError(
-                f"{name} must be {shapes[name]} to go with u, A and reverse, "
-                f"not {tuple(value.shape)}"
-            )
+    check("cpu", u, A, groups, others)
 
 
 def _float(x: Tensor | None) -> Tensor | None:

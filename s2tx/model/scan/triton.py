@@ -26,6 +26,7 @@ except ImportError as error:
     ) from error
 
 from s2tx.model.scan import triton_kernels as kernels
+from s2tx.model.scan.checks import check, check_axes
 
 # How the work is cut follows from shapes alone, and not from N: a window gives the same bits
 # whatever else is in its batch.
@@ -166,20 +167,13 @@ def _run(
 
 def _check(u: Tensor, A: Tensor, groups: int, others: dict[str, Tensor | None]) -> None:
     """Refuse what the kernels, which check no bounds, would read wrongly."""
-    if u.dim() != 3 or A.dim() != 2:
-        raise ValueError(
-            f"u must be (N, I, L) and A (I, K), not {tuple(u.shape)} and {tuple(A.shape)}"
-        )
-    (N, I, L), K = u.shape, A.shape[1]  # noqa: E741
+    check_axes(u, A)
+    I = u.shape[1]  # noqa: E741
     if not 1 <= groups <= _GROUPS or I % groups:
         raise ValueError(
             f"reverse names {groups} groups, into which {I} channels cannot be cut "
             f"(1 to {_GROUPS} equal ones can)"
         )
-    shapes: dict[str, tuple[int, ...]] = {
-        "u": (N, I, L), "delta": (N, I, L), "A": (I, K), "B": (N, groups, K, L),
-        "C": (N, groups, K, L), "D": (I,), "z": (N, I, L), "delta_bias": (I,),
-    }  # fmt: skip
     for name, value in {"u": u, "A": A, **others}.items():
         if value is None:
             continue
@@ -188,16 +182,7 @@ def _check(u: Tensor, A: Tensor, groups: int, others: dict[str, Tensor | None]) 
                 f"the triton scan got {name} on {value.device} and needs every input on one "
                 f"{_DEVICE} device: set runtime.scan to auto"
             )
-        if value.dtype not in (torch.float32, torch.bfloat16, torch.float16):
-            raise TypeError(
-                f"the triton scan computes in float32 and got {name} in {value.dtype}: "
-                f"set runtime.scan to reference"
-            )
-        if value.shape != shapes[name]:
-            raise ValueError(
-                f"{name} must be {shapes[name]} to go with u, A and reverse, "
-                f"not {tuple(value.shape)}"
-            )
+    check("triton", u, A, groups, others)
 
 
 def selective_scan(
