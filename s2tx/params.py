@@ -138,6 +138,10 @@ class ModelParams:
     mask_input: bool
     head_context: bool
     variate_embedding: bool
+    time_major: bool
+    linear_skip: bool
+    season: int | None
+    head_rank: int | None
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -290,6 +294,29 @@ class BlockParams:
 
 
 @dataclass(frozen=True)
+class SearchParams:
+    """How a recipe's settings for a data set are chosen (see ``s2tx.studies.search``).
+
+    ``space`` has the choices of each dotted key, such as ``model.dropout``; ``first`` the settings
+    that are tried before the sampler proposes its own, each with every key of the space; ``trials``
+    is the budget of one data set.
+    """
+
+    __pydantic_config__ = _STRICT
+    recipe: str
+    data_sets: tuple[str, ...]
+    horizons: tuple[int, ...]
+    seed: int
+    trials: int
+    space: dict[str, tuple[Scalar, ...]]
+    first: tuple[dict[str, Scalar], ...]
+
+    def __post_init__(self) -> None:
+        _check(self.trials >= 1, "trials", self.trials, "give 1 or more")
+        _check(len(self.horizons) >= 1, "horizons", self.horizons, "give one or more")
+
+
+@dataclass(frozen=True)
 class StudyParams:
     """The grid: every recipe on every data set, horizon and seed, ``first`` the blocks in turn."""
 
@@ -299,6 +326,7 @@ class StudyParams:
     seeds: tuple[int, ...]
     first: tuple[BlockParams, ...]
     recipes: dict[str, RecipeParams]
+    search: SearchParams
 
     def __post_init__(self) -> None:
         for key in ("data_sets", "horizons", "seeds", "recipes"):

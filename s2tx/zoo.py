@@ -49,19 +49,25 @@ def build(
             return S2TX(window, n_variates, spec, *parts).to(device)
         case SSTParams():
             from s2tx.baselines.sst import SST
-            from s2tx.model import scan
+            from s2tx.model import scan, sublayers
 
             with _asked_of_the_machine():
-                chosen = scan.choose(runtime.scan, device)
-            return SST(window, n_variates, spec, chosen).to(device)
+                parts = scan.choose(runtime.scan, device), sublayers.choose(runtime, device, spec)
+            return SST(window, n_variates, spec, *parts).to(device)
         case PatchTSTParams():
             from s2tx.baselines.patchtst import PatchTST
+            from s2tx.model import sublayers
 
-            return PatchTST(look_back, horizon, spec).to(device)
+            with _asked_of_the_machine():
+                layers = sublayers.choose(runtime, device, spec)
+            return PatchTST(look_back, horizon, spec, layers).to(device)
         case ITransformerParams():
             from s2tx.baselines.itransformer import ITransformer
+            from s2tx.model import sublayers
 
-            return ITransformer(look_back, horizon, spec).to(device)
+            with _asked_of_the_machine():
+                layers = sublayers.choose(runtime, device, spec)
+            return ITransformer(look_back, horizon, spec, layers).to(device)
         case DLinearParams():
             from s2tx.baselines.linear import DLinear
 
@@ -87,11 +93,11 @@ def backends(spec: Network, runtime: RuntimeParams, device: torch.device) -> dic
     from s2tx.model import scan, sublayers
 
     match spec:
-        case ModelParams():
+        case ModelParams() | SSTParams():
             layers = sublayers.resolve(runtime, device, spec)
             return {"scan": scan.resolve(runtime.scan, device), "layers": layers}
-        case SSTParams():
-            return {"scan": scan.resolve(runtime.scan, device)}
+        case PatchTSTParams() | ITransformerParams():
+            return {"layers": sublayers.resolve(runtime, device, spec)}
         case _:
             return {}
 

@@ -66,6 +66,26 @@ def test_every_module_that_a_stage_imports_is_a_dependency(stage: str) -> None:
     assert unlisted == set()
 
 
+NETWORKS = {
+    "s2tx": "s2tx.model.s2tx",
+    "sst": "s2tx.baselines.sst",
+    "patchtst": "s2tx.baselines.patchtst",
+    "itransformer": "s2tx.baselines.itransformer",
+    "dlinear": "s2tx.baselines.linear",
+    "naive": "s2tx.baselines.naive",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_module_of_a_network_is_in_its_fingerprint(name: str, params: Params) -> None:
+    """Protects from changed code that leaves a training, or a cell of the grid, finished."""
+    listed = [f"s2tx/{place}" for place in code_of(specs(params)[name])]
+    rooms = {"s2tx.model", "s2tx.baselines"}  # whose own modules hold a docstring
+    modules = modules_of(f"import s2tx.training.train; import {NETWORKS[name]}")
+    assert {each for each in modules - GROUND - rooms if not is_listed(each, listed)} == set()
+
+
 def test_every_stage_is_tested_here_and_called_by_its_name() -> None:
     """Protects a new stage from being forgotten above."""
     assert set(ENTRY) == set(STAGES)
@@ -90,10 +110,12 @@ def test_dependencies_exist() -> None:
 
 def test_the_fingerprint_covers_the_code_that_dvc_sees(params: Params) -> None:
     """Protects the MLflow run's identity: what makes ``train`` stale makes another run, and
-    nothing else does. The baseline stage lists what any baseline runs."""
+    nothing else does. The baseline stage lists the rooms of whatever any baseline runs."""
     baselines = [spec for spec in specs(params).values() if spec != params.model]
     for stage, trained in (("train", [params.model]), ("baseline", baselines)):
         deps = STAGES[stage]["deps"]
         listed = {dep.removeprefix("s2tx/") for dep in deps if dep.startswith("s2tx/")}
         covered = {place for spec in trained for place in code_of(spec)}
-        assert listed == {place for place in covered if place.split("/")[0] not in listed - {place}}
+        assert listed == {
+            room if (room := place.split("/")[0]) in listed else place for place in covered
+        }

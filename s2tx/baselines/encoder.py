@@ -13,6 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from s2tx.model.attention import Dropout
+from s2tx.model.sublayers import Sublayers
+
 Norm = Literal["batch", "layer"]
 
 
@@ -48,6 +51,7 @@ class EncoderLayer(nn.Module):
         heads: heads, dividing E.
         feed_forward: hidden width.
         dropout: rate on what is added, and inside the network.
+        sublayers: who computes the dropout.
         norm: over the batch, as in PatchTST, or over the features.
         attention_dropout: rate on the attention weights.
     """
@@ -58,6 +62,7 @@ class EncoderLayer(nn.Module):
         heads: int,
         feed_forward: int,
         dropout: float,
+        sublayers: Sublayers,
         norm: Norm,
         attention_dropout: float = 0.0,
     ) -> None:
@@ -69,8 +74,8 @@ class EncoderLayer(nn.Module):
         self.contract = nn.Linear(feed_forward, width)
         norms = {"batch": BatchNorm, "layer": nn.LayerNorm}
         self.norm_attention, self.norm_network = norms[norm](width), norms[norm](width)
-        self.dropout = nn.Dropout(dropout)
-        self.attention_dropout = nn.Dropout(attention_dropout)
+        self.dropout = Dropout(dropout, sublayers)
+        self.attention_dropout = Dropout(attention_dropout, sublayers)
 
     def forward(
         self, h_NTE: Tensor, scores: Tensor | None = None, barred_TT: Tensor | None = None

@@ -11,7 +11,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from s2tx.baselines.encoder import EncoderLayer
+from s2tx.model.attention import Dropout
 from s2tx.model.revin import RevIN
+from s2tx.model.sublayers import Sublayers
 from s2tx.specs import ITransformerParams
 
 
@@ -22,16 +24,19 @@ class ITransformer(nn.Module):
         look_back: L.
         horizon: H.
         params: sizes.
+        sublayers: chosen by ``s2tx.model.sublayers.choose``.
     """
 
-    def __init__(self, look_back: int, horizon: int, params: ITransformerParams) -> None:
+    def __init__(
+        self, look_back: int, horizon: int, params: ITransformerParams, sublayers: Sublayers
+    ) -> None:
         super().__init__()
         width, rate = params.width, params.dropout
         self.revin = RevIN()
         self.embed = nn.Linear(look_back, width)
-        self.dropout = nn.Dropout(rate)
+        self.dropout = Dropout(rate, sublayers)
         self.layers = nn.ModuleList(
-            EncoderLayer(width, params.heads, params.feed_forward, rate, "layer", rate)
+            EncoderLayer(width, params.heads, params.feed_forward, rate, sublayers, "layer", rate)
             for _ in range(params.layers)
         )
         self.norm = nn.LayerNorm(width)

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from s2tx.baselines.encoder import EncoderLayer, encode
+from s2tx.model.attention import Dropout
 from s2tx.model.patching import Patches
 from s2tx.model.revin import RevIN
+from s2tx.model.sublayers import Sublayers
 from s2tx.model.sublayers.reference import band
 from s2tx.specs import PatchTSTParams
 
@@ -28,6 +30,7 @@ class PatchEncoder(nn.Module):
         feed_forward: hidden width.
         dropout: rate.
         layers: how many.
+        sublayers: who computes the dropout.
         window: patch i reads patch j where ``|i - j| <= window // 2``; None for everywhere.
         inverted: the opposite, as in SST's released code.
     """
@@ -40,6 +43,7 @@ class PatchEncoder(nn.Module):
         feed_forward: int,
         dropout: float,
         layers: int,
+        sublayers: Sublayers,
         window: int | None = None,
         inverted: bool = False,
     ) -> None:
@@ -47,9 +51,10 @@ class PatchEncoder(nn.Module):
         self.patches, self.window, self.inverted = patches, window, inverted
         self.embed = nn.Linear(patches.patch, width)
         self.position = nn.Parameter(torch.empty(patches.count, width).uniform_(-0.02, 0.02))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout, sublayers)
         self.layers = nn.ModuleList(
-            EncoderLayer(width, heads, feed_forward, dropout, "batch") for _ in range(layers)
+            EncoderLayer(width, heads, feed_forward, dropout, sublayers, "batch")
+            for _ in range(layers)
         )
 
     def forward(self, x_BDL: Tensor) -> Tensor:
@@ -70,9 +75,12 @@ class PatchTST(nn.Module):
         look_back: L.
         horizon: H.
         params: sizes.
+        sublayers: chosen by ``s2tx.model.sublayers.choose``.
     """
 
-    def __init__(self, look_back: int, horizon: int, params: PatchTSTParams) -> None:
+    def __init__(
+        self, look_back: int, horizon: int, params: PatchTSTParams, sublayers: Sublayers
+    ) -> None:
         super().__init__()
         self.revin = RevIN()
         self.encoder = PatchEncoder(
@@ -82,6 +90,7 @@ class PatchTST(nn.Module):
             params.feed_forward,
             params.dropout,
             params.layers,
+            sublayers,
         )
         self.head = nn.Linear(self.encoder.patches.count * params.width, horizon)
 

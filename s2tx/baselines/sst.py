@@ -20,6 +20,7 @@ from s2tx.model.mamba import Mamba
 from s2tx.model.patching import Patches
 from s2tx.model.revin import RevIN
 from s2tx.model.scan import SelectiveScan
+from s2tx.model.sublayers import Sublayers
 from s2tx.params import WindowParams
 from s2tx.specs import SSTParams
 
@@ -32,10 +33,16 @@ class SST(nn.Module):
         n_variates: D.
         params: sizes, and which local window.
         scan: the selective scan, chosen by ``s2tx.model.scan.choose``.
+        sublayers: chosen by ``s2tx.model.sublayers.choose``.
     """
 
     def __init__(
-        self, window: WindowParams, n_variates: int, params: SSTParams, scan: SelectiveScan
+        self,
+        window: WindowParams,
+        n_variates: int,
+        params: SSTParams,
+        scan: SelectiveScan,
+        sublayers: Sublayers,
     ) -> None:
         super().__init__()
         self.revin = RevIN()
@@ -49,6 +56,7 @@ class SST(nn.Module):
             params.feed_forward,
             params.dropout,
             params.n_layers,
+            sublayers,
             params.window,
             params.inverted_window,
         )

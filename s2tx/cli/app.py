@@ -258,16 +258,32 @@ def forecast(
 # --- studies -------------------------------------------------------------------------------------
 
 
-@study.command(
-    "grid",
-    add_help_option=False,
-    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
-)
+# A study reads its own command line, since it also runs where Typer is not installed.
+_OWN = {"ignore_unknown_options": True, "allow_extra_args": True}
+
+
+@study.command("grid", add_help_option=False, context_settings=_OWN)
 def grid(context: typer.Context) -> None:
     """Run what is not finished yet of models x data sets x horizons x seeds (see --help)."""
     from s2tx.studies.grid import main as run_grid
 
     raise typer.Exit(run_grid(context.args))
+
+
+@study.command("search", add_help_option=False, context_settings=_OWN)
+def search(context: typer.Context) -> None:
+    """Choose a recipe's settings for each data set on validation windows only (see --help)."""
+    from s2tx.studies.search import main as run_search
+
+    raise typer.Exit(run_search(context.args))
+
+
+@study.command("context", add_help_option=False, context_settings=_OWN)
+def context(context: typer.Context) -> None:
+    """Measure what trained cells make of the global context (see --help)."""
+    from s2tx.studies.context import main as run_context
+
+    raise typer.Exit(run_context(context.args))
 
 
 @app.command(rich_help_panel=STUDIES)

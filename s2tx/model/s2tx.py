@@ -31,6 +31,7 @@ from s2tx.model.mamba import BidirectionalMamba
 from s2tx.model.patching import Patches
 from s2tx.model.revin import RevIN
 from s2tx.model.scan import SelectiveScan
+from s2tx.model.season import Season
 from s2tx.model.sublayers import Sublayers
 from s2tx.params import ModelParams, WindowParams
 
@@ -55,7 +56,7 @@ class S2TX(nn.Module):
         sublayers: Sublayers,
     ) -> None:
         super().__init__()
-        self.revin = RevIN(params.revin)
+        self.revin, self.season = RevIN(params.revin), Season(params.season)
         self.head_context = params.head_context
         self.local_path = LocalPath(window, params, sublayers)
         tokens = self.local_path.patches.count
@@ -64,7 +65,11 @@ class S2TX(nn.Module):
             self.global_path = GlobalPath(window, n_variates, params, scan, sublayers)
         if self.global_path is not None and params.head_context:
             tokens += self.global_path.patches.count
-        self.head = nn.Linear(tokens * params.width, window.horizon)
+        self.head = _head(tokens * params.width, params.head_rank, window.horizon)
+        self.skip: nn.Linear | None = None
+        if params.linear_skip:
+            self.skip = nn.Linear(window.look_back, window.horizon, bias=False)
+            nn.init.zeros_(self.skip.weight)
 
     def forward(self, x_BLD: Tensor, observed_BLD: Tensor | None = None) -> Tensor:
         """Forecast the next H steps.
@@ -77,6 +82,7 @@ class S2TX(nn.Module):
             (B, H, D) in the units of ``x_BLD``.
         """
         x_BLD, stats = self.revin(x_BLD, observed_BLD)
+        x_BLD, season = self.season(x_BLD, observed_BLD)
         x_BDL = x_BLD.transpose(1, 2)
         missing_BDL = None if observed_BLD is None else (~observed_BLD).transpose(1, 2).to(x_BDL)
 
@@ -86,7 +92,17 @@ class S2TX(nn.Module):
         features = h_BDFE.flatten(2)
         if self.head_context and z_BDGE is not None:
             features = torch.cat([features, z_BDGE.flatten(2)], dim=-1)
-        return self.revin.inverse(self.head(features).transpose(1, 2), stats)
+        y_BDH = self.head(features)
+        if self.skip is not None:
+            y_BDH = y_BDH + self.skip(x_BDL)
+        return self.revin.inverse(self.season.inverse(y_BDH.transpose(1, 2), season), stats)
+
+
+def _head(features: int, rank: int | None, horizon: int) -> nn.Module:
+    """One linear map to the horizon, of full rank or through ``rank`` features."""
+    if rank is None:
+        return nn.Linear(features, horizon)
+    return nn.Sequential(nn.Linear(features, rank, bias=False), nn.Linear(rank, horizon))
 
 
 class PatchEmbedding(nn.Module):
@@ -129,6 +145,7 @@ class GlobalPath(nn.Module):
                 window.look_back, params.global_patch, params.global_patches
             )
         self.cross_variate = params.cross_variate
+        self.time_major = params.time_major and params.cross_variate
         self.embed = PatchEmbedding(self.patches, params.width, params.mask_input)
         self.variate = (
             nn.Parameter(torch.empty(n_variates, 1, params.width).uniform_(-0.02, 0.02))
@@ -157,12 +174,15 @@ class GlobalPath(nn.Module):
         h_BDGE = self.embed(x_BDL, missing_BDL)
         if self.variate is not None:
             h_BDGE = h_BDGE + self.variate
-        # One sequence of all variates' tokens, variate after variate; or one sequence a variate.
+        # One sequence of all variates' tokens, variate after variate or moment after moment; or one
+        # sequence a variate.
+        if self.time_major:
+            h_BDGE = h_BDGE.transpose(1, 2)
         h_NTE = self.dropout(h_BDGE.flatten(1, 2) if self.cross_variate else h_BDGE.flatten(0, 1))
         for block in self.blocks:
             h_NTE = block(h_NTE)
-        z: Tensor = self.norm(h_NTE).view_as(h_BDGE)
-        return z
+        z: Tensor = self.norm(h_NTE).view(h_BDGE.shape)
+        return z.transpose(1, 2) if self.time_major else z
 
 
 class LocalPath(nn.Module):

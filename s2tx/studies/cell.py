@@ -114,7 +114,7 @@ def run(
         "key": setting.key,
         "test": {"mse": scores.mse, "mae": scores.mae},
         "test_drop_last": drop_last(scores),
-        "validation": _validation(setting, history),
+        "validation": validation_of(setting, history),
         "history": [dataclasses.asdict(epoch) for epoch in history],
         "seconds": {
             "train": trained - began,
@@ -170,7 +170,7 @@ def _trained(
     ), []
 
 
-def _validation(setting: Setting, history: list[Epoch]) -> dict[str, Any] | None:
+def validation_of(setting: Setting, history: list[Epoch]) -> dict[str, Any] | None:
     """The epoch that was kept and its errors, from validation windows alone."""
     if not history:
         return None

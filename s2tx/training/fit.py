@@ -76,8 +76,8 @@ def fit(
     Raises:
         NonFiniteLossError: names the epoch, the step and the batch.
     """
-    origins = torch.tensor(train[:: params.stride])
-    steps = math.ceil(len(origins) / params.batch_size)
+    n_windows = max(len(train) // params.stride, 1)
+    steps = math.ceil(n_windows / params.batch_size)
     optimiser = optimiser_of(network, params)
     schedule = schedule_of(optimiser, params, steps * params.epochs)
     averaged = averaged_of(network, params)
@@ -91,7 +91,10 @@ def fit(
     forward, stepper = fabric.setup(network, optimiser)
 
     while run.epoch < params.epochs and not run.out_of_patience(params.patience):
-        order = origins[_permutation(len(origins), params.seed, run.epoch)].to(windows.device)
+        # Each epoch begins a step later, so that in ``stride`` epochs every window is seen.
+        first = run.epoch % min(params.stride, len(train))
+        origins = torch.tensor(train[first :: params.stride][:n_windows])
+        order = origins[_permutation(n_windows, params.seed, run.epoch)].to(windows.device)
         network.train()
         while run.step < steps:
             chosen = order[run.step * params.batch_size :][: params.batch_size]

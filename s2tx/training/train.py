@@ -16,7 +16,13 @@ from s2tx.data.split import find_borders, require_observed
 from s2tx.data.table import Table
 from s2tx.params import ModelParams, Network, Params, TrainParams, as_dict
 from s2tx.paths import Project, write_text
-from s2tx.specs import DLinearParams, NaiveParams
+from s2tx.specs import (
+    DLinearParams,
+    ITransformerParams,
+    NaiveParams,
+    PatchTSTParams,
+    SSTParams,
+)
 from s2tx.training.bundle import Bundle, Predictor
 from s2tx.training.checkpoint import Checkpoint
 from s2tx.training.fit import Epoch, Watch, fit
@@ -25,6 +31,13 @@ from s2tx.training.runtime import start
 # The code that decides the weights, as the stages in dvc.yaml list it.
 _DATA_CODE = ("missing", "scaling", "split", "table", "windows")
 _CODE = (*(f"data/{name}.py" for name in _DATA_CODE), "training", "zoo.py")
+_ENCODER = (
+    "baselines/encoder.py",
+    "model/attention.py",
+    "model/compiled",
+    "model/revin.py",
+    "model/sublayers",
+)
 
 
 def code_of(spec: Network) -> tuple[str, ...]:
@@ -36,8 +49,14 @@ def code_of(spec: Network) -> tuple[str, ...]:
             return (*_CODE, "baselines/linear.py")
         case NaiveParams():
             return (*_CODE, "baselines/naive.py")
-        case _:
-            return (*_CODE, "baselines", "model")
+        case ITransformerParams():
+            return (*_CODE, "baselines/itransformer.py", *_ENCODER)
+        case PatchTSTParams():
+            return (*_CODE, "baselines/patchtst.py", *_ENCODER, "model/patching.py")
+        case SSTParams():
+            own = ("baselines/sst.py", "baselines/patchtst.py", "model/patching.py")
+            mamba = ("model/mamba.py", "model/mixer", "model/scan")
+            return (*_CODE, *own, *_ENCODER, *mamba)
 
 
 def train(

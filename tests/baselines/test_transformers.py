@@ -13,6 +13,7 @@ from s2tx.baselines.patchtst import PatchEncoder
 from s2tx.baselines.sst import SST
 from s2tx.model.patching import Patches
 from s2tx.model.scan.reference import selective_scan
+from s2tx.model.sublayers.reference import SUBLAYERS
 from s2tx.params import WindowParams
 from s2tx.specs import SSTParams
 
@@ -43,7 +44,7 @@ def size(module: nn.Module) -> int:
 def test_sst_has_the_published_size() -> None:
     """Protects the rebuilt SST, part by part; the released code also makes a layer norm of 2 E
     parameters in each Mamba layer and never calls it."""
-    model = SST(WindowParams(672, 336, 96), 7, PAPER, selective_scan)
+    model = SST(WindowParams(672, 336, 96), 7, PAPER, selective_scan, SUBLAYERS)
     never_called = 2 * PAPER.width * PAPER.m_layers
     assert size(model.head) == 127_584
     assert size(model.router) == 21_634
@@ -57,7 +58,7 @@ def test_the_window_is_the_papers_and_the_released_one_its_opposite(inverted: bo
     """Protects both variants from being swapped, or from seeing everything."""
     torch.manual_seed(0)
     patches = Patches.by_stride(48, 6, 6)
-    encoder = PatchEncoder(patches, 8, 2, 16, 0.0, 1, window=3, inverted=inverted).eval()
+    encoder = PatchEncoder(patches, 8, 2, 16, 0.0, 1, SUBLAYERS, window=3, inverted=inverted).eval()
     x = torch.randn(1, 1, 48, requires_grad=True)
     at = 4
     encoder(x)[0, 0, at].sum().backward()
@@ -72,7 +73,7 @@ def test_the_router_weighs_two_experts() -> None:
     """Protects the router: with all weight on one expert, the other's tokens count nothing."""
     torch.manual_seed(0)
     small = dataclasses.replace(PAPER, n_layers=1)
-    model = SST(WindowParams(96, 48, 12), 3, small, selective_scan).eval()
+    model = SST(WindowParams(96, 48, 12), 3, small, selective_scan, SUBLAYERS).eval()
     x = torch.randn(2, 96, 3)
     weights = model.router(x)
     assert weights.shape == (2, 2)
@@ -101,7 +102,7 @@ def test_batch_norm_is_torchs() -> None:
 def test_attention_is_torchs_and_scores_are_carried_on() -> None:
     """Protects the encoder's attention, and the scores that a layer adds to those before."""
     torch.manual_seed(0)
-    layer, h = EncoderLayer(8, 2, 16, 0.0, "layer").eval(), torch.randn(3, 6, 8)
+    layer, h = EncoderLayer(8, 2, 16, 0.0, SUBLAYERS, "layer").eval(), torch.randn(3, 6, 8)
     torchs = nn.MultiheadAttention(8, 2, batch_first=True)
     torchs.in_proj_weight, torchs.in_proj_bias = (
         layer.query_key_value.weight,

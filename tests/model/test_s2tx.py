@@ -24,6 +24,7 @@ SWITCHES = (
     "mask_input",
     "head_context",
     "variate_embedding",
+    "time_major",
 )
 
 
@@ -44,14 +45,16 @@ def sample(window: WindowParams, batch: int = 4) -> tuple[torch.Tensor, torch.Te
     return x, torch.rand_like(x) > 0.3
 
 
-@pytest.mark.parametrize("switch", SWITCHES)
-@pytest.mark.parametrize("value", [True, False])
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [*product(SWITCHES, (True, False)), ("linear_skip", True), ("season", 5), ("head_rank", 4)],
+)
 def test_every_switch_gives_a_forecast_and_trains_every_parameter(
-    sections: tuple[WindowParams, ModelParams], switch: str, value: bool
+    sections: tuple[WindowParams, ModelParams], part: str, value: bool | int
 ) -> None:
     """Protects from parts that are built and never used, whatever is switched off."""
     window, model = sections
-    network = build(window, replace(model, **{switch: value}))
+    network = build(window, replace(model, **{part: value}))  # type: ignore[arg-type]
     x, observed = sample(window)
     y = network(x, observed)
     assert y.shape == (4, window.horizon, D)
@@ -154,6 +157,47 @@ def test_steps_before_the_short_look_back_matter(
     old = x.clone()
     old[:, : window.look_back - window.short_look_back] += 1.0
     assert not torch.allclose(network(x), network(old))
+
+
+def test_the_skip_is_a_linear_map_of_the_long_look_back(
+    sections: tuple[WindowParams, ModelParams],
+) -> None:
+    """Protects the skip from another input, or from being no part of the forecast at all: it
+    starts at nothing, and a weight adds its step of the normalised window."""
+    window, model = sections
+    network = build(window, replace(model, linear_skip=True, revin=False))
+    x, _ = sample(window)
+    assert network.skip is not None
+    before = network(x)
+    with torch.no_grad():
+        network.skip.weight[2, 7] = 3.0
+    added = network(x) - before
+    torch.testing.assert_close(added[:, 2], 3.0 * x[:, 7])
+    assert torch.equal(added[:, 3:], torch.zeros_like(added[:, 3:]))
+
+
+def test_a_pure_cycle_goes_on_whatever_the_weights(
+    sections: tuple[WindowParams, ModelParams],
+) -> None:
+    """Protects the season's way through the network: what is left of a pure cycle is constant, so
+    no step of the forecast differs from the cycle by more than the network says of nothing."""
+    window, model = sections
+    network = build(window, replace(model, season=6))
+    steps = torch.arange(window.look_back + window.horizon, dtype=torch.float64)
+    series = torch.sin(2 * torch.pi * steps / 6)[None, :, None].repeat(1, 1, D)
+    x, y = series[:, : window.look_back], series[:, window.look_back :]
+    nothing = network(torch.zeros_like(x)) / network.revin.eps**0.5  # a forecast of 0, deviation 1
+    deviation = (x.var(dim=1, correction=0) + network.revin.eps).sqrt()
+    torch.testing.assert_close(network(x), y + nothing * deviation)
+
+
+def test_a_head_of_low_rank_is_one(sections: tuple[WindowParams, ModelParams]) -> None:
+    """Protects ``head_rank``: forecasts move in no more directions than it says."""
+    window, model = sections
+    network = build(window, replace(model, head_rank=2, revin=False))
+    x, _ = sample(window, batch=16)
+    y = network(x).transpose(1, 2).flatten(0, 1)
+    assert int(torch.linalg.matrix_rank(y - y.mean(dim=0))) == 2
 
 
 def test_fixed_global_patches_keep_the_size(

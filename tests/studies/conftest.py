@@ -9,7 +9,7 @@ import pytest
 
 from s2tx import fingerprint
 from s2tx.data import catalog
-from s2tx.params import BlockParams, Params, RecipeParams, StudyParams
+from s2tx.params import BlockParams, Params, RecipeParams, SearchParams, StudyParams
 from s2tx.paths import Project
 from s2tx.studies.cell import Places
 from s2tx.studies.grid import places_of
@@ -18,6 +18,16 @@ from tests.builders import make_params, make_table
 DLINEAR = RecipeParams({"name": "dlinear", "kernel": 5}, {"epochs": 3}, {}, {})
 NAIVE = RecipeParams({"name": "naive", "season": 1}, {}, {}, {})
 S2TX = RecipeParams({"dropout": 0.0}, {"epochs": 1, "stride": 8}, {"short_look_back": 12}, {})
+
+SEARCH = SearchParams(
+    recipe="dlinear",
+    data_sets=("Small",),
+    horizons=(4, 6),
+    seed=1,
+    trials=5,
+    space={"train.learning_rate": (1e-5, 0.003, 0.01), "model.kernel": (3, 5)},
+    first=({"train.learning_rate": 1e-5, "model.kernel": 5},),
+)
 
 
 @pytest.fixture
@@ -53,6 +63,7 @@ def study(params: Params) -> Params:
             seeds=(1, 2),
             first=(BlockParams(("Small",), (4,), ("dlinear", "naive"), 2),),
             recipes={"naive": NAIVE, "dlinear": DLINEAR, "s2tx": S2TX},
+            search=SEARCH,
         ),
     )
 

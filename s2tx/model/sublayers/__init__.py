@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from s2tx.params import ModelParams, RuntimeParams
+from s2tx.params import RuntimeParams
 
 
 class AttentionWeights(NamedTuple):
@@ -90,7 +90,18 @@ class Sublayers:
     dropout: Dropout
 
 
-def resolve(runtime: RuntimeParams, device: torch.device, model: ModelParams) -> str:
+class Sizes(Protocol):
+    """What of a network decides which implementation can run it."""
+
+    @property
+    def width(self) -> int: ...
+    @property
+    def heads(self) -> int: ...
+    @property
+    def feed_forward(self) -> int: ...
+
+
+def resolve(runtime: RuntimeParams, device: torch.device, model: Sizes) -> str:
     """The implementation that ``runtime.layers`` means: ``auto`` is the fastest that works.
 
     The compiled one computes in float32, so ``bf16-mixed`` takes the reference, whose products go
@@ -102,7 +113,7 @@ def resolve(runtime: RuntimeParams, device: torch.device, model: ModelParams) ->
     return "cpu" if device.type == "cpu" and fits else "reference"
 
 
-def choose(runtime: RuntimeParams, device: torch.device, model: ModelParams) -> Sublayers:
+def choose(runtime: RuntimeParams, device: torch.device, model: Sizes) -> Sublayers:
     """The sublayers that ``runtime.layers`` means for ``device`` and the sizes of ``model``.
 
     Raises:
@@ -125,7 +136,7 @@ def choose(runtime: RuntimeParams, device: torch.device, model: ModelParams) -> 
     return cpu.SUBLAYERS
 
 
-def _misfit(model: ModelParams) -> str | None:
+def _misfit(model: Sizes) -> str | None:
     """What keeps the compiled sublayers from running ``model``; None if nothing does."""
     head = model.width // model.heads
     if head % 4:

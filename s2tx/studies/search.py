@@ -1,0 +1,256 @@
+"""Settings chosen on validation windows only, with a fixed budget, every trial on record.
+
+``python -m s2tx.studies.search --data-dir FOLDER`` (or ``s2tx study search``) tries, for each data
+set, as many settings of ``study.search.space`` as ``trials`` says: those listed under ``first``,
+then what Optuna's tree-structured Parzen estimator proposes. No test window is read. What was tried
+is in ``results/search/DATA.json``, from which a search that was killed goes on; the winner's
+settings stand in the recipe's ``data_sets`` in ``params.yaml``, where a test holds them together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from s2tx import fingerprint as identity
+from s2tx.data.missing import Mask
+from s2tx.data.table import Table
+from s2tx.errors import InputError, S2TXError
+from s2tx.params import Params, Scalar, SearchParams
+from s2tx.paths import Project, write_text
+from s2tx.studies.cell import Places, bring, validation_of
+from s2tx.studies.grid import Lines, places_of
+from s2tx.studies.plain import read_params
+from s2tx.studies.settings import Cell, Setting, resolve
+from s2tx.training.checkpoint import Checkpoint
+from s2tx.training.fit import NonFiniteLossError
+from s2tx.training.train import train
+
+Note = Callable[[str], None]
+Settings = dict[str, Scalar]
+Trial = dict[str, Any]
+
+_ASKS = 200  # proposals in a row that were tried before: the space is taken for exhausted
+
+
+def search(
+    data: str, params: Params, places: Places, folder: Path | None, note: Note = print
+) -> dict[str, Any]:
+    """Spend what is left of the budget of one data set; returns its record.
+
+    Args:
+        data: name of the data set.
+        params: ``study`` and what its recipes build on.
+        places: of the grid; the record is written below its results.
+        folder: of the data files; None to download them.
+        note: told what happens, a line at a time.
+
+    Raises:
+        InputError: ``study.search`` does not fit its recipe; names the key.
+        S2TXError: the data cannot be had.
+        ImportError: Optuna is not installed; the message names the command.
+    """
+    wanted = params.study.search
+    _check(wanted)
+    trials = [
+        trial
+        for trial in _read(places, data).get("trials", [])
+        if trial["keys"] == [each.key for each in settings_of(data, trial["settings"], params)]
+    ]
+    table: Table | None = None
+    while len(trials) < wanted.trials:
+        settings = propose(wanted, trials)
+        if settings is None:
+            note(f"{data}: every setting of the space was tried")
+            break
+        cells = settings_of(data, settings, params)
+        if table is None:
+            table = bring(cells[0].entry, folder, places.project.cache / "downloads")
+        note(f"{data}: trial {len(trials) + 1} of {wanted.trials}: {_text(settings)}")
+        trials.append(_try(settings, cells, table, places, note))
+        _write(data, params, trials, places)
+    return _write(data, params, trials, places)
+
+
+def settings_of(data: str, settings: Settings, params: Params) -> list[Setting]:
+    """What a trial trains: the recipe with ``settings``, at each horizon of the search.
+
+    Raises:
+        InputError: a setting does not fit; names its key.
+    """
+    wanted, study = params.study.search, params.study
+    recipe = study.recipes[wanted.recipe]
+    own = {**recipe.data_sets.get(data, {}), **settings}
+    recipes = {**study.recipes, wanted.recipe: replace(recipe, data_sets={data: own})}
+    trial = replace(params, study=replace(study, recipes=recipes))
+    return [
+        resolve(Cell(data, horizon, wanted.recipe, wanted.seed), trial)
+        for horizon in wanted.horizons
+    ]
+
+
+def propose(wanted: SearchParams, trials: Sequence[Trial]) -> Settings | None:
+    """Settings that were not tried yet; None if there seem to be none.
+
+    They depend on the trials so far and on the seed alone, so a search that was killed goes on as
+    if it had not been.
+    """
+    tried = [trial["settings"] for trial in trials]
+    for settings in wanted.first:
+        if settings not in tried:
+            return dict(settings)
+    try:
+        import optuna
+    except ImportError as error:
+        raise ImportError("the search needs Optuna: pip install optuna") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    space: dict[str, optuna.distributions.BaseDistribution] = {
+        key: optuna.distributions.CategoricalDistribution(choices)
+        for key, choices in wanted.space.items()
+    }
+    sampler = optuna.samplers.TPESampler(seed=wanted.seed + len(trials), n_startup_trials=4)
+    study = optuna.create_study(sampler=sampler)
+    for trial in trials:
+        value = trial["value"]
+        study.add_trial(
+            optuna.trial.create_trial(
+                params=trial["settings"],
+                distributions=space,
+                value=math.inf if value is None else value,
+            )
+        )
+    for _ in range(_ASKS):
+        settings = study.ask(space).params
+        if settings not in tried:
+            return dict(settings)
+    return None
+
+
+def _try(
+    settings: Settings, cells: Sequence[Setting], table: Table, places: Places, note: Note
+) -> Trial:
+    """Train at each horizon; the value is the mean validation MSE of the epochs that are kept."""
+    began = time.perf_counter()
+    errors: dict[str, Any] = {}
+    reason = None
+    for cell in cells:
+        mask = Mask(table.observed, 0)
+        try:
+            bundle, history = train(
+                table, mask, cell.spec, cell.train, cell.params, places.checkpoints, (Lines(note),)
+            )
+        except NonFiniteLossError as error:
+            reason = str(error).splitlines()[0]
+            break
+        errors[str(cell.cell.horizon)] = validation_of(cell, history)
+        Checkpoint.of_run(places.checkpoints, bundle.fingerprint).discard()
+    value = None if reason else fmean(each["mse"] for each in errors.values())
+    return {
+        "settings": settings,
+        "value": value,
+        "failed": reason,
+        "validation": errors,
+        "seconds": time.perf_counter() - began,
+        "keys": [cell.key for cell in cells],
+    }
+
+
+def best_of(trials: Sequence[Trial]) -> Trial | None:
+    """The trial with the lowest value; None if none ended well."""
+    ended = [trial for trial in trials if trial["value"] is not None]
+    return min(ended, key=lambda trial: float(trial["value"]), default=None)
+
+
+def _check(wanted: SearchParams) -> None:
+    for at, settings in enumerate(wanted.first):
+        for key, choices in wanted.space.items():
+            if key not in settings or settings[key] not in choices:
+                raise InputError(
+                    f"study.search.first.{at} has {key} = {settings.get(key)!r}",
+                    f"Give every key of the space, here one of {list(choices)}",
+                )
+        for key in settings:
+            if key not in wanted.space:
+                raise InputError(
+                    f"study.search.first.{at}.{key} is not in study.search.space",
+                    "Take it out, or give its choices there",
+                )
+
+
+def path_of(places: Places, data: str) -> Path:
+    """The record of a data set's search."""
+    return places.results / "search" / f"{data}.json"
+
+
+def _read(places: Places, data: str) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads(path_of(places, data).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return record
+
+
+def _write(data: str, params: Params, trials: Sequence[Trial], places: Places) -> dict[str, Any]:
+    wanted = params.study.search
+    best = best_of(trials)
+    record = {
+        "receipt": {
+            "command": f"python -m s2tx.studies.search --data-sets {data}",
+            "chosen_by": "the mean validation MSE over the horizons; no test window is read",
+            "code": {"commit": identity.git_commit(places.project.root)},
+            "machine": identity.machine(),
+        },
+        "data": data,
+        "recipe": wanted.recipe,
+        "budget": wanted.trials,
+        "horizons": list(wanted.horizons),
+        "seed": wanted.seed,
+        "space": {key: list(choices) for key, choices in wanted.space.items()},
+        "best": None if best is None else {key: best[key] for key in ("settings", "value")},
+        "trials": list(trials),
+    }
+    write_text(path_of(places, data), json.dumps(record, indent=1) + "\n")
+    return record
+
+
+def _text(settings: Mapping[str, Scalar]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in settings.items())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="s2tx study search",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data-dir", type=Path, help="folder of the published CSV files")
+    parser.add_argument("--data-sets", nargs="+", metavar="NAME")
+    parser.add_argument("--results", type=Path, help="folder of the records (default: results)")
+    options = parser.parse_args(arguments)
+    project = Project.here()
+    places = places_of(project, options.results)
+    note: Note = functools.partial(print, flush=True)
+    try:
+        params = read_params(project.params)
+        for data in options.data_sets or params.study.search.data_sets:
+            best = search(data, params, places, options.data_dir, note)["best"]
+            if best is not None:
+                note(f"{data}: best {best['value']:.4f} with {_text(best['settings'])}")
+    except S2TXError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
