@@ -141,7 +141,7 @@ class ModelParams:
     time_major: bool
     linear_skip: bool
     season: int | None
-    head_rank: int | None
+    final_norm: Literal["layer", "batch"]
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

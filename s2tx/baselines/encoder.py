@@ -9,38 +9,14 @@ import math
 from collections.abc import Iterable
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2tx.model.attention import Dropout
+from s2tx.model.norm import BatchNorm
 from s2tx.model.sublayers import Sublayers
 
 Norm = Literal["batch", "layer"]
-
-
-class BatchNorm(nn.Module):
-    """Batch normalisation of each of E features over all tokens.
-
-    Beside ``torch.nn.BatchNorm1d`` it keeps no count of batches, an integer that weights cannot
-    be averaged with.
-    """
-
-    mean: Tensor
-    variance: Tensor
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-        self.bias = nn.Parameter(torch.zeros(width))
-        self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("variance", torch.ones(width))
-
-    def forward(self, h_NTE: Tensor) -> Tensor:
-        """(N, T, E) to (N, T, E)."""
-        flat = h_NTE.flatten(0, 1)
-        normed = F.batch_norm(flat, self.mean, self.variance, self.weight, self.bias, self.training)
-        return normed.view_as(h_NTE)
 
 
 class EncoderLayer(nn.Module):

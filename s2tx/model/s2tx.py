@@ -18,7 +18,10 @@ E           width of a token                                      ``model.width`
 ==========  ====================================================  =====================
 
 Departures from the paper, each with a switch: the head may read the global tokens as well
-(``head_context``), and patches may carry the mask of what is missing (``mask_input``).
+(``head_context``), patches may carry the mask of what is missing (``mask_input``), one linear map
+of the long look-back may stand beside the network (``linear_skip``), the window's own season may be
+taken off first (``season``), joint tokens may stand moment after moment (``time_major``), and the
+last norm may be over the batch, as in SST's encoder (``final_norm``).
 """
 
 from __future__ import annotations
@@ -28,12 +31,15 @@ from torch import Tensor, nn
 
 from s2tx.model.attention import Attention, Dropout, FeedForward
 from s2tx.model.mamba import BidirectionalMamba
+from s2tx.model.norm import BatchNorm
 from s2tx.model.patching import Patches
 from s2tx.model.revin import RevIN
 from s2tx.model.scan import SelectiveScan
 from s2tx.model.season import Season
 from s2tx.model.sublayers import Sublayers
 from s2tx.params import ModelParams, WindowParams
+
+_NORMS: dict[str, type[nn.Module]] = {"layer": nn.LayerNorm, "batch": BatchNorm}
 
 
 class S2TX(nn.Module):
@@ -65,7 +71,7 @@ class S2TX(nn.Module):
             self.global_path = GlobalPath(window, n_variates, params, scan, sublayers)
         if self.global_path is not None and params.head_context:
             tokens += self.global_path.patches.count
-        self.head = _head(tokens * params.width, params.head_rank, window.horizon)
+        self.head = nn.Linear(tokens * params.width, window.horizon)
         self.skip: nn.Linear | None = None
         if params.linear_skip:
             self.skip = nn.Linear(window.look_back, window.horizon, bias=False)
@@ -96,13 +102,6 @@ class S2TX(nn.Module):
         if self.skip is not None:
             y_BDH = y_BDH + self.skip(x_BDL)
         return self.revin.inverse(self.season.inverse(y_BDH.transpose(1, 2), season), stats)
-
-
-def _head(features: int, rank: int | None, horizon: int) -> nn.Module:
-    """One linear map to the horizon, of full rank or through ``rank`` features."""
-    if rank is None:
-        return nn.Linear(features, horizon)
-    return nn.Sequential(nn.Linear(features, rank, bias=False), nn.Linear(rank, horizon))
 
 
 class PatchEmbedding(nn.Module):
@@ -167,7 +166,7 @@ class GlobalPath(nn.Module):
             )
             for _ in range(params.m_layers)
         )
-        self.norm = nn.LayerNorm(params.width)
+        self.norm = _NORMS[params.final_norm](params.width)
 
     def forward(self, x_BDL: Tensor, missing_BDL: Tensor | None) -> Tensor:
         """(B, D, L) to the global context (B, D, G, E)."""
@@ -195,7 +194,7 @@ class LocalPath(nn.Module):
         self.embed = PatchEmbedding(self.patches, params.width, params.mask_input)
         self.dropout = Dropout(params.dropout, sublayers)
         self.blocks = nn.ModuleList(LocalBlock(params, sublayers) for _ in range(params.n_layers))
-        self.norm = nn.LayerNorm(params.width)
+        self.norm = _NORMS[params.final_norm](params.width)
 
     def forward(self, x_BDL: Tensor, missing_BDL: Tensor | None, z_BDGE: Tensor | None) -> Tensor:
         """(B, D, L) and the context (B, D, G, E) to local tokens (B, D, F, E)."""

@@ -77,7 +77,7 @@ def cross_reads(network: S2TX, n_variates: int, change: Change) -> Iterator[None
 def head_reads(network: S2TX, change: Change) -> Iterator[None]:
     """Within, the head reads a changed context; the cross-attention reads the true one."""
     assert network.global_path is not None
-    context = network.global_path.patches.count * network.global_path.norm.normalized_shape[0]
+    context = network.global_path.embed.position.numel()  # G * E
 
     def before(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
         own, z = inputs[0][..., :-context], inputs[0][..., -context:]

@@ -35,6 +35,7 @@ _ENCODER = (
     "baselines/encoder.py",
     "model/attention.py",
     "model/compiled",
+    "model/norm.py",
     "model/revin.py",
     "model/sublayers",
 )

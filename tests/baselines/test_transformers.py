@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from s2tx.baselines.encoder import BatchNorm, EncoderLayer, encode
+from s2tx.baselines.encoder import EncoderLayer, encode
 from s2tx.baselines.patchtst import PatchEncoder
 from s2tx.baselines.sst import SST
 from s2tx.model.patching import Patches
@@ -86,17 +86,6 @@ def test_the_router_weighs_two_experts() -> None:
         torch.testing.assert_close(model(x), before)
         model.long_expert.embed.weight.add_(1.0)
     assert not torch.allclose(model(x), before)
-
-
-def test_batch_norm_is_torchs() -> None:
-    """Protects PatchTST's normalisation, in training and after it."""
-    torch.manual_seed(0)
-    own, torchs = BatchNorm(5), nn.BatchNorm1d(5)
-    for _ in range(3):
-        h = torch.randn(4, 7, 5) * 3 + 1
-        torch.testing.assert_close(own(h), torchs(h.transpose(1, 2)).transpose(1, 2))
-    h = torch.randn(4, 7, 5)
-    torch.testing.assert_close(own.eval()(h), torchs.eval()(h.transpose(1, 2)).transpose(1, 2))
 
 
 def test_attention_is_torchs_and_scores_are_carried_on() -> None:

@@ -47,10 +47,15 @@ def sample(window: WindowParams, batch: int = 4) -> tuple[torch.Tensor, torch.Te
 
 @pytest.mark.parametrize(
     ("part", "value"),
-    [*product(SWITCHES, (True, False)), ("linear_skip", True), ("season", 5), ("head_rank", 4)],
+    [
+        *product(SWITCHES, (True, False)),
+        ("linear_skip", True),
+        ("season", 5),
+        ("final_norm", "batch"),
+    ],
 )
 def test_every_switch_gives_a_forecast_and_trains_every_parameter(
-    sections: tuple[WindowParams, ModelParams], part: str, value: bool | int
+    sections: tuple[WindowParams, ModelParams], part: str, value: bool | int | str
 ) -> None:
     """Protects from parts that are built and never used, whatever is switched off."""
     window, model = sections
@@ -189,15 +194,6 @@ def test_a_pure_cycle_goes_on_whatever_the_weights(
     nothing = network(torch.zeros_like(x)) / network.revin.eps**0.5  # a forecast of 0, deviation 1
     deviation = (x.var(dim=1, correction=0) + network.revin.eps).sqrt()
     torch.testing.assert_close(network(x), y + nothing * deviation)
-
-
-def test_a_head_of_low_rank_is_one(sections: tuple[WindowParams, ModelParams]) -> None:
-    """Protects ``head_rank``: forecasts move in no more directions than it says."""
-    window, model = sections
-    network = build(window, replace(model, head_rank=2, revin=False))
-    x, _ = sample(window, batch=16)
-    y = network(x).transpose(1, 2).flatten(0, 1)
-    assert int(torch.linalg.matrix_rank(y - y.mean(dim=0))) == 2
 
 
 def test_fixed_global_patches_keep_the_size(
