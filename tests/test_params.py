@@ -40,7 +40,9 @@ def changed(tmp_path: Path, key: str, value: object = None, *, drop: bool = Fals
 
 
 # What a recipe leaves out is the section's own: see tests/studies/test_settings.py.
-@pytest.mark.parametrize("key", [key for key in leaves(TREE) if ".recipes." not in key])
+@pytest.mark.parametrize(
+    "key", [key for key in leaves(TREE) if ".recipes." not in key and ".space." not in key]
+)
 def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
     """Protects from defaults hidden in code."""
     path = changed(tmp_path, key, drop=True)
