@@ -17,6 +17,7 @@ from s2tx.paths import write_text
 
 BEGIN = "<!-- results:begin (python -m benchmarks.tables) -->"
 END = "<!-- results:end -->"
+SEARCHES = RESULTS / "search"
 README = ROOT / "README.md"
 PERFORMANCE = ROOT / "docs" / "performance.md"
 
@@ -32,6 +33,13 @@ def performance() -> str:
     return performance_page.render(
         {name: _read(name) for name in ("scan", "train_step", "inference", "scaling")}
     )
+
+
+def benchmarks() -> str:
+    """The whole of docs/benchmarks.md."""
+    searches = {path.stem: _read(f"search/{path.stem}") for path in sorted(SEARCHES.glob("*.json"))}
+    context = _read("context") if (RESULTS / "context.json").exists() else None
+    return grid_page.page(_read("grid"), searches, context)
 
 
 def has_grid() -> bool:
@@ -94,7 +102,7 @@ def main() -> int:
     for page, text in ((README, render()), (PERFORMANCE, performance())):
         write_text(page, insert(page.read_text(encoding="utf-8"), text))
     if has_grid():
-        write_text(grid_page.PAGE, grid_page.page(_read("grid")))
+        write_text(grid_page.PAGE, benchmarks())
     return 0
 
 

@@ -1,0 +1,116 @@
+"""The parts of ``docs/benchmarks.md`` about the search and the global context."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """A Markdown table, a line at a time."""
+    yield f"| {' | '.join(heads)} |"
+    yield "|---" * len(heads) + "|"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+
+
+def search(records: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What was tried for each data set, in the order of trial; the winner is bold."""
+    yield "## How the settings were chosen"
+    yield ""
+    yield (
+        "By `s2tx study search`, on validation windows alone: it never reads a test window. The "
+        "budget of each data set is fixed before it begins; the first trials are listed in "
+        "`params.yaml`, the others proposed by Optuna. Every trial is shown, the winner in bold; "
+        "its settings are those of the recipe in `params.yaml`, at every horizon and seed."
+    )
+    for data, record in records.items():
+        keys = list(record["space"])
+        varied = [key for key in keys if len(record["space"][key]) > 1]
+        yield ""
+        yield (
+            f"### {data}: {len(record['trials'])} of {record['budget']} trials, horizon "
+            f"{', '.join(map(str, record['horizons']))}, seed {record['seed']}"
+        )
+        yield ""
+        rows = []
+        for at, trial in enumerate(record["trials"]):
+            value = "failed" if trial["value"] is None else f"{trial['value']:.4f}"
+            won = trial["settings"] == record["best"]["settings"]
+            cells = [
+                str(at + 1),
+                *(_value(trial["settings"][key]) for key in varied),
+                value,
+                f"{trial['seconds']:.0f}",
+            ]
+            rows.append([f"**{cell}**" for cell in cells] if won else cells)
+        heads = ["trial", *(f"`{key}`" for key in varied), "validation MSE", "seconds"]
+        yield from table(heads, rows)
+
+
+def context(record: Mapping[str, Any]) -> Iterator[str]:
+    """What trained networks make of the global context."""
+    yield "## Does the cross-attention do anything?"
+    yield ""
+    yield (
+        f"`{record['receipt']['command'].split(' --')[0]}`: on the trained weights of a cell, over "
+        "every test window, the cross-attention is given the context Z_g of another window "
+        "(shuffled), or the mean of its own tokens in the place of each (averaged); the head, "
+        "where it reads Z_g, that of another window. How much worse is the forecast?"
+    )
+    yield ""
+    labels = ("cross_shuffled", "cross_averaged", "head_shuffled")
+    rows = []
+    for cell in record["cells"]:
+        mse = cell["test_mse"]
+        changes = [_change(mse.get(label), mse["intact"]) for label in labels]
+        rows.append([_name(cell), f"{mse['intact']:.4f}", *changes])
+    yield from table(
+        ["cell", "MSE", "cross-attention: shuffled", "averaged", "head: shuffled"], rows
+    )
+    yield ""
+    yield (
+        "What each sublayer adds to the tokens, as a share of their norm (mean over the blocks), "
+        "and each part's share of the squared gradient of the loss on training windows:"
+    )
+    yield ""
+    parts = list(
+        dict.fromkeys(part for each in record["cells"] for part in each["gradient_shares"])
+    )
+    sublayers = ("local", "cross", "feed_forward")
+    rows = []
+    for cell in record["cells"]:
+        adds = [
+            _mean([block[name] for block in cell["update_shares"] if name in block])
+            for name in sublayers
+        ]
+        shares = [cell["gradient_shares"].get(part) for part in parts]
+        rows.append([_name(cell), *adds, *(_share(share) for share in shares)])
+    yield from table(
+        [
+            "cell",
+            *(f"adds: {name}" for name in sublayers),
+            *(f"gradient: {part}" for part in parts),
+        ],
+        rows,
+    )
+
+
+def _name(cell: Mapping[str, Any]) -> str:
+    return "-".join(map(str, cell["cell"].values()))
+
+
+def _change(value: float | None, intact: float) -> str:
+    return "" if value is None else f"{value / intact - 1:+.2%}"
+
+
+def _mean(values: Sequence[float]) -> str:
+    return f"{sum(values) / len(values):.3f}" if values else ""
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
+
+
+def _value(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool | None) else str(value)
