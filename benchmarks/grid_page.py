@@ -97,6 +97,7 @@ def page(
     for data in grid.data_sets():
         parts.append("\n".join(_of_data_set(grid, data, published)))
     parts.append("\n".join(_reruns(grid, published)))
+    parts.append("\n".join(_parts(grid)))
     if searches:
         parts.append("\n".join(study_page.search(searches)))
     if context:
@@ -205,6 +206,29 @@ def _claims(grid: Grid) -> Iterator[str]:
 
 def _verdict(holds: bool) -> str:
     return "yes" if holds else "**no**"
+
+
+def _parts(grid: Grid) -> Iterator[str]:
+    """The recipes that are not compared everywhere: each is another one with a part changed."""
+    yield "## What the parts are worth"
+    yield ""
+    yield (
+        "The same recipe, trained again with one part changed (`paper_no_cross` has no "
+        "cross-attention, say: `params.yaml` has each). None of it was used to choose anything."
+    )
+    yield ""
+    rows = []
+    for (data, horizon, recipe), line in grid.lines.items():
+        whole = recipe.split("_")[0]
+        if recipe in grid.recipes or whole not in grid.recipes:
+            continue
+        mse, of_whole = grid.mse(data, horizon, recipe), grid.mse(data, horizon, whole)
+        against = "" if of_whole is None else f"{of_whole:.4f}"
+        gap = "" if mse is None or of_whole is None else _gap(mse, of_whole)
+        rows.append([data, str(horizon), recipe, _score(line), against, gap])
+    yield from _table(
+        ["data", "horizon", "recipe", "MSE / MAE", "MSE of the whole", "change"], rows
+    )
 
 
 def _dropped(cells: Mapping[str, Any], published: Mapping[str, Any]) -> Iterator[str]:

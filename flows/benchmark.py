@@ -57,7 +57,8 @@ def benchmark(
         The last line of each cell, or why it failed.
     """
     project = Project(Path(root) if root else ROOT)
-    whole = settings_of(read_params(project.params))
+    params = read_params(project.params)
+    whole = settings_of(params)
     selection = Selection(
         tuple(data_sets or ()), tuple(horizons or ()), tuple(recipes or ()), tuple(seeds or ())
     )
@@ -69,7 +70,7 @@ def benchmark(
         run.wait()
     # A failure is the reason that stands in the cell's place; the others go on.
     ended = {name: str(run.result(raise_on_failure=False)) for name, run in runs.items()}
-    collect(whole, places_of(project), ended)
+    collect(whole, params.study.compared, places_of(project), ended)
     return ended
 
 

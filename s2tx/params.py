@@ -318,18 +318,21 @@ class SearchParams:
 
 @dataclass(frozen=True)
 class StudyParams:
-    """The grid: every recipe on every data set, horizon and seed, ``first`` the blocks in turn."""
+    """The grid: the blocks of ``first`` in turn, then every recipe that is ``compared`` on every
+    data set, horizon and seed; the other recipes run in the blocks that name them alone.
+    """
 
     __pydantic_config__ = _STRICT
     data_sets: tuple[str, ...]
     horizons: tuple[int, ...]
     seeds: tuple[int, ...]
     first: tuple[BlockParams, ...]
+    compared: tuple[str, ...]
     recipes: dict[str, RecipeParams]
     search: SearchParams
 
     def __post_init__(self) -> None:
-        for key in ("data_sets", "horizons", "seeds", "recipes"):
+        for key in ("data_sets", "horizons", "seeds", "compared", "recipes"):
             _check(len(getattr(self, key)) >= 1, key, getattr(self, key), "give one or more")
         for horizon in self.horizons:
             _check(horizon >= 1, "horizons", horizon, "give 1 or more steps")

@@ -31,12 +31,16 @@ def read_any(places: Places, cell: Cell) -> dict[str, Any] | None:
 
 
 def collect(
-    settings: Iterable[Setting], places: Places, reasons: Mapping[str, str]
+    settings: Iterable[Setting],
+    compared: Iterable[str],
+    places: Places,
+    reasons: Mapping[str, str],
 ) -> dict[str, Any]:
     """Write ``grid.json`` from the cells' files, and return it.
 
     Args:
         settings: the whole grid.
+        compared: the recipes that are the columns of the tables.
         places: where the cells are.
         reasons: why a data set or a cell, by name, could not be run; what an earlier collection
             said of those that this one does not name is kept.
@@ -49,10 +53,8 @@ def collect(
     earlier = json.loads(path.read_text(encoding="utf-8"))["not_run"] if path.exists() else {}
     cells: dict[str, Any] = {}
     not_run: dict[str, str] = {}
-    recipes: dict[str, None] = {}
     for setting in settings:
         cell, record = setting.cell, read(places, setting)
-        recipes[cell.recipe] = None
         if record is not None:
             cells[cell.name] = _line(record)
             continue
@@ -72,7 +74,7 @@ def collect(
             "protocol": "every test window, stride 1; standardised by the train rows; the epoch "
             "chosen on validation windows; each cell's own receipt is in grid/CELL.json",
         },
-        "recipes": list(recipes),
+        "recipes": list(compared),
         "summary": summary(cells.values()),
         "not_run": not_run,
         "cells": cells,

@@ -159,7 +159,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     places = places_of(project, options.results, options.models)
     note: Note = functools.partial(print, flush=True)
     try:
-        whole = settings_of(read_params(project.params))
+        params = read_params(project.params)
+        whole = settings_of(params)
         chosen = select(whole, _selection(options))
         if options.list:
             for setting in chosen:
@@ -171,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, reason in run(chosen, places, options.data_dir, note, on_cell):
             reasons |= {name: reason} if reason else {}
             if not options.no_collect:
-                collect(whole, places, reasons)
+                collect(whole, params.study.compared, places, reasons)
     except S2TXError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -178,7 +178,7 @@ def _order(study: StudyParams) -> Iterator[Cell]:
             )
         seeds = study.seeds[: block.seeds]
         yield from _cells(study, block.data_sets, block.horizons, block.recipes, seeds)
-    yield from _cells(study, study.data_sets, study.horizons, tuple(study.recipes), study.seeds)
+    yield from _cells(study, study.data_sets, study.horizons, study.compared, study.seeds)
 
 
 def _cells(

@@ -44,7 +44,7 @@ def cell(recipe: str, horizon: int, mse: float, seed: int = 1) -> dict[str, Any]
 
 def some_grid() -> dict[str, Any]:
     cells = [cell("dlinear", 96, 0.370), cell("dlinear", 192, 0.500)]
-    cells += [cell("best", 96, 0.360, 1), cell("best", 96, 0.370, 2)]
+    cells += [cell("best", 96, 0.360, 1), cell("best", 96, 0.370, 2), cell("best_none", 96, 0.4)]
     return {
         "summary": summary(cells),
         "cells": {str(at): each for at, each in enumerate(cells)},
@@ -63,6 +63,7 @@ def test_cells_stand_with_their_seeds_gaps_and_what_was_not_run() -> None:
     assert "+3.7%" in page  # 0.365 beside the best published 0.352
     assert "| dlinear | ETTh1 | 96 | 0.370 | 0.379 | -2.4% | better |" in page
     assert "| dlinear | ETTh1 | 192 | 0.500 | 0.408 | +22.5% | **no** |" in page
+    assert "| ETTh1 | 96 | best_none | 0.400 / 0.420 | 0.3650 | +9.6% |" in page
     assert "- no file (1 cells): ECL best 96" in page
     assert "## ECL" not in page
 

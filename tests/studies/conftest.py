@@ -62,6 +62,7 @@ def study(params: Params) -> Params:
             horizons=(6, 4),
             seeds=(1, 2),
             first=(BlockParams(("Small",), (4,), ("dlinear", "naive"), 2),),
+            compared=("naive", "dlinear", "s2tx"),
             recipes={"naive": NAIVE, "dlinear": DLINEAR, "s2tx": S2TX},
             search=SEARCH,
         ),

@@ -23,6 +23,7 @@ from s2tx.studies.settings import Setting
 from tests.conftest import ROOT
 
 NAME = "Small-4-dlinear-1"
+COMPARED = ("naive", "dlinear", "s2tx")
 
 
 def some(study: Params, *recipes: str, horizon: int = 4) -> list[Setting]:
@@ -132,13 +133,13 @@ def test_what_cannot_be_had_or_has_not_run_is_listed(
     whole = settings_of(study)
     chosen = [setting for setting in whole if setting.cell.recipe == "naive"]
     reasons = dict(run(chosen, places, folder, lambda _: None))
-    grid = collect(whole, places, {name: why for name, why in reasons.items() if why})
+    grid = collect(whole, COMPARED, places, {name: why for name, why in reasons.items() if why})
     assert sorted(grid["cells"]) == ["Small-4-naive-1", "Small-6-naive-1"]
     assert len(grid["cells"]) + len(grid["not_run"]) == len(whole)
     assert "gone.csv is not in the folder" in grid["not_run"]["Gone-6-s2tx-2"]
     assert grid["not_run"][NAME] == "not run yet"
     assert str(folder) not in json.dumps(grid)
-    again = collect(whole, places, {})  # a run of something else keeps the reason
+    again = collect(whole, COMPARED, places, {})  # a run of something else keeps the reason
     assert again["not_run"] == grid["not_run"]
 
 
@@ -149,7 +150,7 @@ def test_a_stale_cell_is_no_result(study: Params, places: Places, folder: Path) 
     file = places.record(settings[0].cell)
     file.write_text(json.dumps(record(places) | {"key": "of old"}))
     assert read(places, settings[0]) is None
-    grid = collect(settings, places, {})
+    grid = collect(settings, COMPARED, places, {})
     assert grid["cells"] == {}
     assert grid["not_run"][NAME] == "not run again since its settings or code changed"
 
@@ -158,7 +159,7 @@ def test_mean_and_deviation_over_seeds(study: Params, places: Places, folder: Pa
     """Protects from one lucky seed: how many there are stands beside the mean."""
     chosen = select(settings_of(study), Selection(("Small",), (4,), ("dlinear", "naive")))
     states(chosen, places, folder)
-    trained, naive = collect(chosen, places, {})["summary"]
+    trained, naive = collect(chosen, COMPARED, places, {})["summary"]
     a, b = (record(places, f"Small-4-dlinear-{seed}")["test"]["mse"] for seed in (1, 2))
     assert trained["seeds"] == [1, 2]
     assert trained["mse"]["mean"] == pytest.approx((a + b) / 2)
@@ -240,6 +241,7 @@ def test_the_command_runs_lists_and_says_what_failed(
         "horizons": [4],
         "seeds": [1],
         "first": [],
+        "compared": ["wild", "dlinear"],
         "recipes": {
             "wild": fine | {"train": fine["train"] | {"learning_rate": 1e30}},
             "dlinear": fine | {"train": fine["train"] | {"epochs": 1}},

@@ -37,16 +37,19 @@ def test_every_recipe_of_the_project_fits(params: Params) -> None:
 def test_the_order_is_that_of_worth(params: Params) -> None:
     """Protects the order in which days of work become useful."""
     cells = order(params.study)
-    assert {cell.recipe for cell in cells[:8]} == set(params.study.recipes)
+    assert {cell.recipe for cell in cells[:8]} == set(params.study.compared)
     first = [cell for cell in cells if cell.data == "ETTh1"]
-    once = len(params.study.recipes) * 4
+    once = len(params.study.compared) * 4
     assert {cell.seed for cell in cells[:once]} == {2024}
     assert {(cell.data, cell.recipe) for cell in cells[once : once + 16]} == {
         ("ETTh1", "best"),
         ("ETTh1", "paper"),
     }
     assert cells[once + 16].data == "ETTh2"
-    assert len(first) == (6 * 3 + 2) * 4  # what nothing is drawn for has one seed
+    parts = set(params.study.recipes) - set(params.study.compared)
+    compared = [cell for cell in first if cell.recipe not in parts]
+    assert len(compared) == (6 * 3 + 2) * 4  # what nothing is drawn for has one seed
+    assert {(cell.data, cell.horizon) for cell in cells if cell.recipe in parts} == {("ETTh1", 96)}
 
 
 def test_the_named_recipes_are_what_they_say(params: Params) -> None:
