@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s2tx.data.catalog import find
-from s2tx.data.split import find_borders
-from s2tx.errors import InputError
 from s2tx.params import Params
-from s2tx.studies.cell import Places, bring, drop_last, score_test
-from s2tx.studies.collect import read_any
-from s2tx.studies.settings import Cell
-from s2tx.training.bundle import Bundle, weights_hash
-from s2tx.training.runtime import start
+from s2tx.studies.cell import Places, drop_last, score_test
+from s2tx.studies.finished import Finished
+from s2tx.training.bundle import weights_hash
 
 TOLERANCE = 1e-5  # relative: another machine adds up in another order
 
@@ -55,22 +49,14 @@ def audit(name: str, params: Params, places: Places, folder: Path | None) -> Aud
     Raises:
         InputError: the cell is not finished, its weights are gone, or the data cannot be had.
     """
-    cell = Cell.of_name(name)
-    record = read_any(places, cell)
-    if record is None:
-        raise InputError(f"{name} is not finished", "Run it with: s2tx study grid --cells " + name)
-    receipt = record["receipt"]
-    table = bring(find(cell.data), folder, places.project.cache / "downloads")
-    data = dataclasses.replace(params.data, split="auto")
-    device = start(params.runtime).device
-    bundle = Bundle.load(places.bundle(cell), params.runtime, device)
-    borders = find_borders(len(table.times), table.card, data, bundle.window)
-    scores = score_test(bundle, table, borders, params)
+    done = Finished.open(name, params, places, folder)
+    record, receipt = done.record, done.record["receipt"]
+    scores = score_test(done.bundle, done.table, done.borders, params)
     recomputed = {"mse": scores.mse, "mae": scores.mae}
     windows = len(scores.window_mse)
     found = {
-        "weights_sha256": (weights_hash(places.bundle(cell)), receipt["weights_sha256"]),
-        "data sha256": (table.card.sha256, receipt["data"]["sha256"]),
+        "weights_sha256": (weights_hash(places.bundle(done.cell)), receipt["weights_sha256"]),
+        "data sha256": (done.table.card.sha256, receipt["data"]["sha256"]),
         "windows_scored": (windows, receipt["windows_scored"]),
     }
     faults = [f"{key} is {a}, recorded {b}" for key, (a, b) in found.items() if a != b]

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import functools
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -24,21 +23,17 @@ import torch
 from torch import Tensor, nn
 
 from s2tx import fingerprint as identity
-from s2tx.data.catalog import find
-from s2tx.data.split import Borders, find_borders
-from s2tx.data.table import Table
+from s2tx.data.split import Borders
 from s2tx.errors import InputError, S2TXError
 from s2tx.model.attention import Attention
 from s2tx.model.s2tx import S2TX
 from s2tx.params import Params
 from s2tx.paths import Project, write_text
-from s2tx.studies.cell import Places, bring, score_test
-from s2tx.studies.collect import read_any
+from s2tx.studies.cell import Places, score_test
+from s2tx.studies.finished import Finished
 from s2tx.studies.grid import places_of
 from s2tx.studies.plain import read_params
-from s2tx.studies.settings import Cell
 from s2tx.training.bundle import Bundle
-from s2tx.training.runtime import start
 
 FILE = "context.json"
 _WINDOWS = 256  # from which norms and gradients are measured
@@ -134,19 +129,18 @@ def examine(name: str, params: Params, places: Places, folder: Path | None) -> d
     Raises:
         InputError: the cell is not finished, its weights are gone, or it has no global context.
     """
-    cell = Cell.of_name(name)
-    record = read_any(places, cell)
-    if record is None:
-        raise InputError(f"{name} is not finished", "Run it with: s2tx study grid --cells " + name)
-    table = bring(find(cell.data), folder, places.project.cache / "downloads")
-    data = dataclasses.replace(params.data, split="auto")
-    bundle = Bundle.load(places.bundle(cell), params.runtime, start(params.runtime).device)
-    network = bundle.network
+    done = Finished.open(name, params, places, folder)
+    table, bundle, network = done.table, done.bundle, done.bundle.network
     if not isinstance(network, S2TX) or network.global_path is None:
         raise InputError(f"{name} has no global context", "Give a cell of an S2TX that has one")
-    borders = find_borders(len(table.times), table.card, data, bundle.window)
-    measure = functools.partial(_mse, bundle, table, borders, params)
-    found: dict[str, Any] = {"cell": dataclasses.asdict(cell), "test_mse": {"intact": measure()}}
+
+    def measure() -> float:
+        return score_test(bundle, table, done.borders, params).mse
+
+    found: dict[str, Any] = {
+        "cell": dataclasses.asdict(done.cell),
+        "test_mse": {"intact": measure()},
+    }
     if _crosses(network):
         for label, change in (("cross_shuffled", shuffled), ("cross_averaged", averaged)):
             with cross_reads(network, len(table.card.variates), change):
@@ -154,15 +148,11 @@ def examine(name: str, params: Params, places: Places, folder: Path | None) -> d
     if network.head_context:
         with head_reads(network, shuffled):
             found["test_mse"]["head_shuffled"] = measure()
-    x_BLD, _, y_BHD, _ = bundle.windows(table).batch(_some(borders, bundle))
+    x_BLD, _, y_BHD, _ = bundle.windows(table).batch(_some(done.borders, bundle))
     found["update_shares"] = update_shares(network, x_BLD)
     found["gradient_shares"] = gradient_shares(network, x_BLD, y_BHD)
-    found["weights_sha256"] = record["receipt"]["weights_sha256"]
+    found["weights_sha256"] = done.record["receipt"]["weights_sha256"]
     return found
-
-
-def _mse(bundle: Bundle, table: Table, borders: Borders, params: Params) -> float:
-    return score_test(bundle, table, borders, params).mse
 
 
 def _some(borders: Borders, bundle: Bundle) -> Tensor:

@@ -249,6 +249,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except S2TXError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except ImportError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     return 0
 
 
