@@ -102,7 +102,7 @@ def page(
         parts.append("\n".join(study_page.search(searches)))
     if context:
         parts.append("\n".join(study_page.context(context)))
-    parts.append("\n".join(_dropped(tree["cells"], published)))
+    parts.append("\n".join(_dropped(tree["cells"])))
     parts.append("\n".join(_times(grid)))
     parts.append("\n".join(_not_run(grid)))
     machine = tree["receipt"]["machine"]
@@ -231,7 +231,7 @@ def _parts(grid: Grid) -> Iterator[str]:
     )
 
 
-def _dropped(cells: Mapping[str, Any], published: Mapping[str, Any]) -> Iterator[str]:
+def _dropped(cells: Mapping[str, Any]) -> Iterator[str]:
     """Figures under the protocol that leaves windows out, beside ours."""
     yield "## What dropping the last batch does"
     yield ""
@@ -258,10 +258,6 @@ def _dropped(cells: Mapping[str, Any], published: Mapping[str, Any]) -> Iterator
             ]
         )
     yield from _table(["cell", "every window", "last batch dropped", "change"], rows)
-    claimed = published.get("claims", {})
-    if claimed:
-        yield ""
-        yield claimed["text"]
 
 
 def _times(grid: Grid) -> Iterator[str]:
