@@ -299,20 +299,20 @@ class SearchParams:
 
     ``space`` has the choices of each dotted key, such as ``model.dropout``; ``first`` the settings
     that are tried before the sampler proposes its own, each with every key of the space; ``trials``
-    is the budget of one data set.
+    is the budget of each data set.
     """
 
     __pydantic_config__ = _STRICT
     recipe: str
-    data_sets: tuple[str, ...]
     horizons: tuple[int, ...]
     seed: int
-    trials: int
+    trials: dict[str, int]
     space: dict[str, tuple[Scalar, ...]]
     first: tuple[dict[str, Scalar], ...]
 
     def __post_init__(self) -> None:
-        _check(self.trials >= 1, "trials", self.trials, "give 1 or more")
+        for data, trials in self.trials.items():
+            _check(trials >= 1, f"trials.{data}", trials, "give 1 or more")
         _check(len(self.horizons) >= 1, "horizons", self.horizons, "give one or more")
 
 

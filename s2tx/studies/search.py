@@ -60,14 +60,15 @@ def search(
         ImportError: Optuna is not installed; the message names the command.
     """
     wanted = params.study.search
-    _check(wanted)
+    _check(wanted, data)
+    budget = wanted.trials[data]
     trials = [
         trial
         for trial in _read(places, data).get("trials", [])
         if trial["keys"] == [each.key for each in settings_of(data, trial["settings"], params)]
     ]
     table: Table | None = None
-    while len(trials) < wanted.trials:
+    while len(trials) < budget:
         settings = propose(wanted, trials)
         if settings is None:
             note(f"{data}: every setting of the space was tried")
@@ -75,7 +76,7 @@ def search(
         cells = settings_of(data, settings, params)
         if table is None:
             table = bring(cells[0].entry, folder, places.project.cache / "downloads")
-        note(f"{data}: trial {len(trials) + 1} of {wanted.trials}: {_text(settings)}")
+        note(f"{data}: trial {len(trials) + 1} of {budget}: {_text(settings)}")
         trials.append(_try(settings, cells, table, places, note))
         _write(data, params, trials, places)
     return _write(data, params, trials, places)
@@ -170,7 +171,12 @@ def best_of(trials: Sequence[Trial]) -> Trial | None:
     return min(ended, key=lambda trial: float(trial["value"]), default=None)
 
 
-def _check(wanted: SearchParams) -> None:
+def _check(wanted: SearchParams, data: str) -> None:
+    if data not in wanted.trials:
+        raise InputError(
+            f"study.search.trials has no budget for {data}",
+            f"Give one of {', '.join(wanted.trials)}, or add it there",
+        )
     for at, settings in enumerate(wanted.first):
         for key, choices in wanted.space.items():
             if key not in settings or settings[key] not in choices:
@@ -211,7 +217,7 @@ def _write(data: str, params: Params, trials: Sequence[Trial], places: Places) -
         },
         "data": data,
         "recipe": wanted.recipe,
-        "budget": wanted.trials,
+        "budget": wanted.trials[data],
         "horizons": list(wanted.horizons),
         "seed": wanted.seed,
         "space": {key: list(choices) for key, choices in wanted.space.items()},
@@ -242,7 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     note: Note = functools.partial(print, flush=True)
     try:
         params = read_params(project.params)
-        for data in options.data_sets or params.study.search.data_sets:
+        for data in options.data_sets or params.study.search.trials:
             best = search(data, params, places, options.data_dir, note)["best"]
             if best is not None:
                 note(f"{data}: best {best['value']:.4f} with {_text(best['settings'])}")

@@ -21,10 +21,9 @@ S2TX = RecipeParams({"dropout": 0.0}, {"epochs": 1, "stride": 8}, {"short_look_b
 
 SEARCH = SearchParams(
     recipe="dlinear",
-    data_sets=("Small",),
     horizons=(4, 6),
     seed=1,
-    trials=5,
+    trials={"Small": 5},
     space={"train.learning_rate": (1e-5, 0.003, 0.01), "model.kernel": (3, 5)},
     first=({"train.learning_rate": 1e-5, "model.kernel": 5},),
 )
