@@ -65,7 +65,8 @@ def search(
     trials = [
         trial
         for trial in _read(places, data).get("trials", [])
-        if trial["keys"] == [each.key for each in settings_of(data, trial["settings"], params)]
+        if _stands(trial["settings"], wanted)
+        and trial["keys"] == [each.key for each in settings_of(data, trial["settings"], params)]
     ]
     table: Table | None = None
     while len(trials) < budget:
@@ -190,6 +191,13 @@ def _check(wanted: SearchParams, data: str) -> None:
                     f"study.search.first.{at}.{key} is not in study.search.space",
                     "Take it out, or give its choices there",
                 )
+
+
+def _stands(settings: Settings, wanted: SearchParams) -> bool:
+    """Whether settings are a point of the space."""
+    return settings.keys() == wanted.space.keys() and all(
+        value in wanted.space[key] for key, value in settings.items()
+    )
 
 
 def path_of(places: Places, data: str) -> Path:
