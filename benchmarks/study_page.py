@@ -22,7 +22,8 @@ def search(records: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         "By `s2tx study search`, on validation windows alone: it never reads a test window. The "
         "budget of each data set is fixed before it begins; the first trials are listed in "
         "`params.yaml`, the others proposed by Optuna. Every trial is shown, the winner in bold; "
-        "its settings are those of the recipe in `params.yaml`, at every horizon and seed."
+        "its settings are those of the recipe in `params.yaml`, at every horizon and seed. A data "
+        "set that is not here was not searched, and takes the recipe as it stands."
     )
     for data, record in records.items():
         keys = list(record["space"])
@@ -67,6 +68,13 @@ def context(record: Mapping[str, Any]) -> Iterator[str]:
         rows.append([_name(cell), f"{mse['intact']:.4f}", *changes])
     yield from table(
         ["cell", "MSE", "cross-attention: shuffled", "averaged", "head: shuffled"], rows
+    )
+    crosses = [cell["test_mse"] for cell in record["cells"] if labels[0] in cell["test_mse"]]
+    changes = sorted(mse[labels[0]] / mse["intact"] - 1 for mse in crosses)
+    yield ""
+    yield (
+        f"With another window's context in the cross-attention, the MSE of these cells changes by "
+        f"{changes[0]:+.2%} to {changes[-1]:+.2%}."
     )
     yield ""
     yield (

@@ -1,0 +1,65 @@
+"""The page must show every trial and every measure, not the ones that please."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks import study_page
+
+
+def trial(rate: float, value: float | None) -> dict[str, Any]:
+    return {
+        "settings": {"model.dropout": rate, "model.revin": True},
+        "value": value,
+        "seconds": 61.2,
+    }
+
+
+def test_every_trial_is_shown_and_the_winner_bold() -> None:
+    """Protects from a search whose failures and losers vanish."""
+    record = {
+        "space": {"model.dropout": [0.1, 0.3], "model.revin": [True]},
+        "trials": [trial(0.1, None), trial(0.3, 0.5)],
+        "best": {"settings": trial(0.3, 0.5)["settings"], "value": 0.5},
+        "budget": 3,
+        "horizons": [96, 720],
+        "seed": 1,
+    }
+    page = "\n".join(study_page.search({"ETTh1": record}))
+    assert "### ETTh1: 2 of 3 trials, horizon 96, 720, seed 1" in page
+    assert "| trial | `model.dropout` | validation MSE | seconds |" in page
+    assert "| 1 | 0.1 | failed | 61 |" in page
+    assert "| **2** | **0.3** | **0.5000** | **61** |" in page
+
+
+def test_the_context_is_shown_by_what_changes_without_it() -> None:
+    """Protects the answer from being more than what was measured."""
+    cell = {"data": "ETTh1", "horizon": 96, "recipe": "paper", "seed": 1}
+    blocks = [
+        {"local": 0.2, "cross": 0.1, "feed_forward": 0.4},
+        {"local": 0.4, "cross": 0.3, "feed_forward": 0.4},
+    ]
+    record = {
+        "receipt": {"command": "python -m s2tx.studies.context --cells ETTh1-96-paper-1"},
+        "cells": [
+            {
+                "cell": cell,
+                "test_mse": {"intact": 0.4, "cross_shuffled": 0.402, "cross_averaged": 0.4},
+                "update_shares": blocks,
+                "gradient_shares": {"cross": 0.25, "head": 0.75},
+            },
+            {
+                "cell": cell | {"recipe": "best"},
+                "test_mse": {"intact": 0.4, "cross_shuffled": 0.41, "head_shuffled": 0.44},
+                "update_shares": blocks,
+                "gradient_shares": {"head": 1.0},
+            },
+        ],
+    }
+    page = "\n".join(study_page.context(record))
+    assert "`python -m s2tx.studies.context`" in page
+    assert "| ETTh1-96-paper-1 | 0.4000 | +0.50% | +0.00% |  |" in page
+    assert "| ETTh1-96-best-1 | 0.4000 | +2.50% |  | +10.00% |" in page
+    assert "changes by +0.50% to +2.50%" in page
+    assert "| ETTh1-96-paper-1 | 0.300 | 0.200 | 0.400 | 25.0% | 75.0% |" in page
+    assert "| ETTh1-96-best-1 | 0.300 | 0.200 | 0.400 |  | 100.0% |" in page
