@@ -102,6 +102,7 @@ def page(
         parts.append("\n".join(study_page.search(searches)))
     if context:
         parts.append("\n".join(study_page.context(context)))
+    parts.append("\n".join(_foresight(tree["cells"])))
     parts.append("\n".join(_dropped(tree["cells"])))
     parts.append("\n".join(_times(grid)))
     parts.append("\n".join(_not_run(grid)))
@@ -229,6 +230,41 @@ def _parts(grid: Grid) -> Iterator[str]:
     yield from _table(
         ["data", "horizon", "recipe", "MSE / MAE", "MSE of the whole", "change"], rows
     )
+
+
+def _foresight(cells: Mapping[str, Any]) -> Iterator[str]:
+    """Which recipe the validation windows would take, and which the test windows show best."""
+    yield "## Does validation choose well?"
+    yield ""
+    yield (
+        "Of the trained recipes that ran with the first seed: the one with the lowest validation "
+        "MSE, which is all that a user can know, and the one that the test windows show best, "
+        "which nobody may choose by. Where they differ, the validation months are not like the "
+        "test months, and a choice among recipes is worth little."
+    )
+    yield ""
+    groups: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
+    for cell in cells.values():
+        if cell.get("validation") and cell["seed"] == min(each["seed"] for each in cells.values()):
+            groups.setdefault((cell["data"], cell["horizon"]), []).append(cell)
+    rows = []
+    for (data, horizon), group in groups.items():
+        chosen = min(group, key=lambda cell: float(cell["validation"]["mse"]))
+        lowest = min(group, key=lambda cell: float(cell["mse"]))
+        rows.append(
+            [
+                data,
+                str(horizon),
+                str(len(group)),
+                *(
+                    f"`{cell['recipe']}` ({cell['validation']['mse']:.3f} -> {cell['mse']:.3f})"
+                    for cell in (chosen, lowest)
+                ),
+                _gap(chosen["mse"], lowest["mse"]),
+            ]
+        )
+    heads = ["data", "horizon", "recipes", "lowest validation (its test)", "lowest test", "lost"]
+    yield from _table(heads, rows)
 
 
 def _dropped(cells: Mapping[str, Any]) -> Iterator[str]:

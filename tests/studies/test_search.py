@@ -14,6 +14,7 @@ from s2tx.params import Params
 from s2tx.studies import search as room
 from s2tx.studies.cell import Places
 from s2tx.studies.search import path_of, propose, search, settings_of
+from tests.conftest import ROOT
 
 KEYS = {"train.learning_rate", "model.kernel"}
 
@@ -72,7 +73,7 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(
     """Protects the trials before the kill, and the proposals after it from depending on it."""
     whole = quietly(study, places, folder)
     path_of(places, "Small").unlink()
-    quietly(with_search(study, trials=3), places, folder)
+    quietly(with_search(study, trials={"Small": 3}), places, folder)
     tried = []
     original = room._try
     monkeypatch.setattr(room, "_try", lambda *args: tried.append(args) or original(*args))
@@ -89,7 +90,7 @@ def test_trials_of_other_settings_or_code_do_not_count(
     study: Params, places: Places, folder: Path
 ) -> None:
     """Protects from a winner that was found under another recipe."""
-    small = with_search(study, trials=2)
+    small = with_search(study, trials={"Small": 2})
     quietly(small, places, folder)
     recipe = replace(study.study.recipes["dlinear"], train={"epochs": 1})
     recipes = {**study.study.recipes, "dlinear": recipe}
@@ -97,6 +98,11 @@ def test_trials_of_other_settings_or_code_do_not_count(
     trials = quietly(other, places, folder)["trials"]
     assert len(trials) == 2
     assert {trial["validation"]["4"]["epochs"] for trial in trials} == {1}
+    wider = {**study.study.search.space, "train.epochs": (1, 2)}
+    moved = with_search(other, space=wider, first=())
+    trials = quietly(moved, places, folder)["trials"]
+    assert len(trials) == 2
+    assert all(set(trial["settings"]) == set(wider) for trial in trials)
 
 
 def test_a_trial_that_fails_is_recorded_and_never_wins(
@@ -133,6 +139,13 @@ def test_first_settings_outside_the_space_are_named(
 
 
 @pytest.mark.usefixtures("folder")
+def test_a_data_set_without_a_budget_is_named(study: Params, places: Places, folder: Path) -> None:
+    """Protects from a search without an end, or none at all."""
+    with pytest.raises(InputError, match="no budget for Gone"):
+        search("Gone", study, places, folder, note=lambda _: None)
+
+
+@pytest.mark.usefixtures("folder")
 def test_a_key_that_is_no_setting_is_named(study: Params, places: Places, folder: Path) -> None:
     """Protects from a search over nothing."""
     other = with_search(study, space={"model.kernels": (3, 5)}, first=())
@@ -143,7 +156,7 @@ def test_a_key_that_is_no_setting_is_named(study: Params, places: Places, folder
 def test_every_setting_of_the_projects_space_fits(params: Params) -> None:
     """Protects days of search from a choice that the model refuses in the last trial."""
     wanted = params.study.search
-    for data in wanted.data_sets:
+    for data in wanted.trials:
         for settings in wanted.first:
             settings_of(data, dict(settings), params)
         base = propose(replace(wanted, first=()), [])
@@ -151,3 +164,15 @@ def test_every_setting_of_the_projects_space_fits(params: Params) -> None:
         for key, choices in wanted.space.items():
             for choice in choices:
                 settings_of(data, base | {key: choice}, params)
+
+
+def test_the_recipe_holds_what_the_search_found(params: Params) -> None:
+    """Protects ``best`` from settings typed by hand: they are those of the lowest validation error
+    on record."""
+    wanted = params.study.search
+    chosen = params.study.recipes[wanted.recipe].data_sets
+    for data in wanted.trials:
+        record = json.loads((ROOT / "results" / "search" / f"{data}.json").read_text())
+        assert record["space"] == {key: list(choices) for key, choices in wanted.space.items()}
+        settings = record["best"]["settings"]
+        assert {key: chosen[data][key] for key in wanted.space} == settings
