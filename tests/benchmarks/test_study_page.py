@@ -60,6 +60,6 @@ def test_the_context_is_shown_by_what_changes_without_it() -> None:
     assert "`python -m s2tx.studies.context`" in page
     assert "| ETTh1-96-paper-1 | 0.4000 | +0.50% | +0.00% |  |" in page
     assert "| ETTh1-96-best-1 | 0.4000 | +2.50% |  | +10.00% |" in page
-    assert "changes by +0.50% to +2.50%" in page
+    assert "cells by +0.5% to +2.5%; the mean of its tokens by +0.0% to +0.0%" in page
     assert "| ETTh1-96-paper-1 | 0.300 | 0.200 | 0.400 | 25.0% | 75.0% |" in page
     assert "| ETTh1-96-best-1 | 0.300 | 0.200 | 0.400 |  | 100.0% |" in page
