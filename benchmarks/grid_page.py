@@ -31,10 +31,16 @@ INTRODUCTION = """# Benchmarks
 <!-- Made by `python -m benchmarks.tables` from results/grid.json: do not edit. -->
 
 For a reader who does not trust us. Every figure is MSE / MAE on values standardised by the train
-rows, over **every** test window: none is dropped, and the count stands in the table. Nothing was
-chosen on test windows: settings were chosen on validation windows, the test windows scored once at
-the end. Where there are several seeds, the mean and its sample deviation are shown with their
-number; one seed has no deviation, and a gap below 0.005 on ETT is then no evidence.
+rows, over **every** test window: none is dropped, and the count stands in the table. Settings were
+chosen by validation errors. Where there are several seeds, the mean and its sample deviation are
+shown with their number; one seed has no deviation, and a gap below 0.005 on ETT is then no
+evidence.
+
+What is less than clean: the test windows were looked at more than once. The search of `best` was
+widened (variates apart, horizon 336) after its first winner had been scored on ETTh1, and `season`
+was taken out for ETTm1 and Weather after a first score there; what was taken instead had the lower
+validation error each time, but the occasion to look again came from the test. Nothing was taken
+because its test error was lower: where `best` is not the best, it stands as it is.
 
 Each cell has a receipt in `results/grid/` (data hash, split, settings, code, weights hash, machine,
 history). `s2tx study grid` makes what is missing, `s2tx audit CELL` scores a cell again from its
@@ -186,7 +192,8 @@ def _claims(grid: Grid) -> Iterator[str]:
         rows.append(
             [
                 "The paper's S2TX reaches MSE 0.460 on ETTh1 at 720",
-                f"{at_720:.3f}",
+                _spread(grid.lines["ETTh1", 720, "paper"]["mse"])
+                + f" ({grid.lines['ETTh1', 720, 'paper']['mse']['seeds']} seeds)",
                 _verdict(at_720 <= CLAIM_720),
             ]
         )
