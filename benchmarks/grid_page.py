@@ -349,6 +349,8 @@ def _reruns(grid: Grid, published: Mapping[str, Any]) -> Iterator[str]:
 def _not_run(grid: Grid) -> Iterator[str]:
     yield "## Not run"
     yield ""
+    yield "Data set, recipe, horizons, and the seeds in brackets."
+    yield ""
     reasons: dict[str, list[str]] = {}
     for name, reason in grid.not_run.items():
         reasons.setdefault(reason, []).append(name)
@@ -359,14 +361,16 @@ def _not_run(grid: Grid) -> Iterator[str]:
 
 
 def _some(names: list[str]) -> str:
-    """Cells as data sets with their horizons and recipes, since there are hundreds."""
-    groups: dict[tuple[str, str], set[int]] = {}
-    for name in names:
-        cell = Cell.of_name(name)
-        groups.setdefault((cell.data, cell.recipe), set()).add(cell.horizon)
+    """Cells as data sets with their recipes, horizons and seeds, since there are hundreds."""
+    seeds: dict[tuple[str, str, int], set[int]] = {}
+    for cell in map(Cell.of_name, names):
+        seeds.setdefault((cell.data, cell.recipe, cell.horizon), set()).add(cell.seed)
+    horizons: dict[tuple[str, str, tuple[int, ...]], list[int]] = {}
+    for (data, recipe, horizon), drawn in seeds.items():
+        horizons.setdefault((data, recipe, tuple(sorted(drawn))), []).append(horizon)
     return "; ".join(
-        f"{data} {recipe} {'/'.join(map(str, sorted(horizons)))}"
-        for (data, recipe), horizons in groups.items()
+        f"{data} {recipe} {'/'.join(map(str, sorted(at)))} ({', '.join(map(str, drawn))})"
+        for (data, recipe, drawn), at in horizons.items()
     )
 
 

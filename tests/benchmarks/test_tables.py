@@ -67,7 +67,7 @@ def test_cells_stand_with_their_seeds_gaps_and_what_was_not_run() -> None:
     assert "| ETTh1 | 96 | best_none | 0.400 / 0.420 | 0.3650 | +9.6% |" in page
     # The validation of these cells runs against their test.
     assert "| `best_none` (0.600 -> 0.400) | `best` (0.640 -> 0.360) | +11.1% |" in page
-    assert "- no file (1 cells): ECL best 96" in page
+    assert "- no file (1 cells): ECL best 96 (1)" in page
     assert "## ECL" not in page
 
 
