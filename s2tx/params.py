@@ -72,12 +72,15 @@ class ValidateParams:
             _check(low < high, f"physical_ranges.{column}", (low, high), "give [low, high]")
 
 
+Pattern = Literal["point", "block", "sensor", "tail", "blackout"]  # see ``s2tx.data.missing.hide``
+
+
 @dataclass(frozen=True)
 class InjectParams:
     """Seeded missing values: where the evaluation (and, if asked, the training) looks away."""
 
     __pydantic_config__ = _STRICT
-    pattern: Literal["point", "block", "sensor", "tail"]
+    pattern: Pattern
     rate: float
     block_steps: int
     seed: int
@@ -135,7 +138,9 @@ class ModelParams:
     bidirectional: bool
     local_window: bool
     revin: bool
+    masked_revin: bool
     mask_input: bool
+    skip_missing: bool
     head_context: bool
     variate_embedding: bool
     time_major: bool
@@ -168,6 +173,28 @@ class ModelParams:
 
 
 @dataclass(frozen=True)
+class MaskingParams:
+    """Values hidden from training windows, drawn anew each time (see ``s2tx.training.masking``).
+
+    ``share`` of the windows lose values, each by one of ``patterns``, at one of ``rates``.
+    """
+
+    __pydantic_config__ = _STRICT
+    share: float
+    patterns: tuple[Pattern, ...]
+    rates: tuple[float, ...]
+    block_steps: int
+
+    def __post_init__(self) -> None:
+        _check(0 < self.share <= 1, "share", self.share, "give a share above 0, or no masking")
+        for key in ("patterns", "rates"):
+            _check(len(getattr(self, key)) >= 1, key, getattr(self, key), "give one or more")
+        for at, rate in enumerate(self.rates):
+            _check(0 < rate < 1, f"rates.{at}", rate, "give a share between 0 and 1")
+        _check(self.block_steps >= 1, "block_steps", self.block_steps, "give 1 or more")
+
+
+@dataclass(frozen=True)
 class TrainParams:
     """One recipe of optimisation; rates per step, decay per optimiser step."""
 
@@ -185,6 +212,7 @@ class TrainParams:
     patience: int | None
     select: Literal["best", "last"]
     stride: int
+    masking: MaskingParams | None
     checkpoint_steps: int
 
     def __post_init__(self) -> None:
@@ -276,9 +304,9 @@ class RecipeParams:
     """
 
     __pydantic_config__ = _STRICT
-    model: dict[str, Scalar]
-    train: dict[str, Scalar]
-    window: dict[str, Scalar]
+    model: dict[str, Any]
+    train: dict[str, Any]
+    window: dict[str, Any]
     data_sets: dict[str, dict[str, Scalar]]
 
 

@@ -13,6 +13,16 @@ from s2tx.errors import InputError
 from s2tx.params import ModelParams, Network, RuntimeParams, WindowParams
 from s2tx.specs import DLinearParams, ITransformerParams, NaiveParams, PatchTSTParams, SSTParams
 
+# Settings that S2TX did not always have, at what they were before: what was trained then loads.
+_EARLIER: dict[str, Any] = {
+    "masked_revin": True,
+    "skip_missing": False,
+    "time_major": False,
+    "linear_skip": False,
+    "season": None,
+    "final_norm": "layer",
+}
+
 SPECS: dict[str, type[Network]] = {
     "s2tx": ModelParams,
     "sst": SSTParams,
@@ -103,7 +113,7 @@ def backends(spec: Network, runtime: RuntimeParams, device: torch.device) -> dic
 
 
 def spec_from_dict(fields: dict[str, Any]) -> Network:
-    """The inverse of ``s2tx.params.as_dict`` for a network's section.
+    """The inverse of ``s2tx.params.as_dict`` for a network's section, also of an earlier version.
 
     Raises:
         ValueError: no model has that name, or a size is out of range.
@@ -113,4 +123,4 @@ def spec_from_dict(fields: dict[str, Any]) -> Network:
     if kind is None:
         known = ", ".join(SPECS)
         raise ValueError(f"no model is called {fields.get('name')!r}: the zoo has {known}")
-    return kind(**fields)
+    return kind(**(_EARLIER if kind is ModelParams else {}) | fields)

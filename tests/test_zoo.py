@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -133,3 +134,12 @@ def test_an_unknown_name_lists_the_known() -> None:
     """Protects from a KeyError for a bundle of a later version."""
     with pytest.raises(ValueError, match="the zoo has s2tx, sst, patchtst"):
         zoo.spec_from_dict({"name": "oracle"})
+
+
+def test_a_section_of_an_earlier_version_is_what_it_was(small: Params) -> None:
+    """Protects a champion trained before a switch was there: it loads, and works as it did."""
+    fields = as_dict(small.model)
+    for key in ("masked_revin", "skip_missing", "time_major", "linear_skip", "season"):
+        del fields[key]
+    spec = zoo.spec_from_dict(fields)
+    assert spec == replace(small.model, masked_revin=True, skip_missing=False)

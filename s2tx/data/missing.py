@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +45,9 @@ def hide(
 
     ``point`` hides single cells; ``block`` runs of ``block_steps`` of one variate; ``sensor`` one
     variate for ``SENSOR_BLOCKS`` blocks. Each hides exactly ``rate`` of the readings, to the
-    nearest cell: the last run is cut short. Neighbouring runs may touch. ``tail`` hides nothing
-    here: see ``Mask.tail_steps``.
+    nearest cell: the last run is cut short. Neighbouring runs may touch. ``blackout`` hides runs of
+    ``block_steps`` of all variates at once, exactly ``rate`` of the rows that hold a reading.
+    ``tail`` hides nothing here: see ``Mask.tail_steps``.
 
     Args:
         observed: (T, D) bool, true where there is a reading.
@@ -64,6 +65,10 @@ def hide(
             steps = params.block_steps
         case "sensor":
             steps = params.block_steps * SENSOR_BLOCKS
+        case "blackout":
+            blocks = replace(params, pattern="block")
+            lit: NDArray[np.bool_] = observed.any(axis=1, keepdims=True)  # type: ignore[assignment]
+            return observed & hide(lit, blocks, stream=stream)
         case "tail":
             return observed.copy()
     rows, variates = observed.shape

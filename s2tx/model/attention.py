@@ -36,11 +36,19 @@ class Attention(nn.Module):
         self.key_value = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x_NQE: Tensor, context_NSE: Tensor | None = None) -> Tensor:
-        """(N, Q, E) queries, and a context (N, S, E) if this is cross-attention, to (N, Q, E)."""
+    def forward(
+        self,
+        x_NQE: Tensor,
+        context_NSE: Tensor | None = None,
+        barred_NS: Tensor | None = None,
+    ) -> Tensor:
+        """(N, Q, E) queries, and a context (N, S, E) if this is cross-attention, to (N, Q, E).
+
+        ``barred_NS`` is true at keys that are not read: see ``sublayers.reference.attend``.
+        """
         rate = self.dropout if self.training else 0.0
         return self.sublayers.attend(
-            x_NQE, context_NSE, self.weights, self.heads, self.window, rate
+            x_NQE, context_NSE, self.weights, self.heads, self.window, rate, barred_NS
         )
 
     @property

@@ -76,19 +76,25 @@ class Mamba(nn.Module):
         )
 
 
-def mix(x_NLE: Tensor, blocks: Sequence[Mamba], reverse: tuple[bool, ...]) -> Tensor:
+def mix(
+    x_NLE: Tensor,
+    blocks: Sequence[Mamba],
+    reverse: tuple[bool, ...],
+    passed_NL: Tensor | None = None,
+) -> Tensor:
     """The sum of blocks that read one sequence, each in its own direction, in one pass.
 
     Args:
         x_NLE: (N, L, E).
         blocks: of one size.
         reverse: for each of them, whether it reads from the last step to the first.
+        passed_NL: bool, true at steps that are passed by: see ``mixer.reference.mix``.
 
     Returns:
         (N, L, E).
     """
     stacks = (torch.stack(each) for each in zip(*(block.weights for block in blocks), strict=True))
-    return blocks[0].mixer(x_NLE, MixerWeights(*stacks), reverse)
+    return blocks[0].mixer(x_NLE, MixerWeights(*stacks), reverse, passed_NL)
 
 
 class BidirectionalMamba(nn.Module):
@@ -117,12 +123,9 @@ class BidirectionalMamba(nn.Module):
         self.feed_forward = FeedForward(width, feed_forward, dropout, sublayers)
         self.dropout = Dropout(dropout, sublayers)
 
-    def forward(self, x_NLE: Tensor) -> Tensor:
-        """(N, L, E) to (N, L, E)."""
-        normed = self.norm(x_NLE)
-        if self.reverse is None:
-            mixed = self.forth(normed)
-        else:
-            mixed = mix(normed, [self.forth, self.reverse], (False, True))
+    def forward(self, x_NLE: Tensor, passed_NL: Tensor | None = None) -> Tensor:
+        """(N, L, E) to (N, L, E); steps where ``passed_NL`` is true tell no other step anything."""
+        both = [self.forth] if self.reverse is None else [self.forth, self.reverse]
+        mixed = mix(self.norm(x_NLE), both, (False, True)[: len(both)], passed_NL)
         out: Tensor = self.feed_forward(x_NLE + self.dropout(mixed))
         return out

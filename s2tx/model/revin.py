@@ -22,11 +22,12 @@ class RevIN:
 
     Args:
         enabled: if false, pass values through (the ``revin`` switch).
+        masked: if false, a missing value counts as an observed 0 (the ``masked_revin`` switch).
         eps: added to the variance.
     """
 
-    def __init__(self, enabled: bool = True, eps: float = 1e-5) -> None:
-        self.enabled = enabled
+    def __init__(self, enabled: bool = True, masked: bool = True, eps: float = 1e-5) -> None:
+        self.enabled, self.masked = enabled, masked
         self.eps = eps
 
     def __call__(self, x_BLD: Tensor, observed_BLD: Tensor | None = None) -> tuple[Tensor, Stats]:
@@ -42,6 +43,8 @@ class RevIN:
         """
         if observed_BLD is not None:
             x_BLD = x_BLD.masked_fill(~observed_BLD, 0.0)
+        if not self.masked:
+            observed_BLD = None
         if not self.enabled:
             return x_BLD, Stats(x_BLD.new_zeros(()), x_BLD.new_ones(()))
         if observed_BLD is None:

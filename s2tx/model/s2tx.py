@@ -18,10 +18,15 @@ E           width of a token                                      ``model.width`
 ==========  ====================================================  =====================
 
 Departures from the paper, each with a switch: the head may read the global tokens as well
-(``head_context``), patches may carry the mask of what is missing (``mask_input``), one linear map
-of the long look-back may stand beside the network (``linear_skip``), the window's own season may be
-taken off first (``season``), joint tokens may stand moment after moment (``time_major``), and the
-last norm may be over the batch, as in SST's encoder (``final_norm``).
+(``head_context``), one linear map of the long look-back may stand beside the network
+(``linear_skip``), the window's own season may be taken off first (``season``), joint tokens may
+stand moment after moment (``time_major``), and the last norm may be over the batch, as in SST's
+encoder (``final_norm``).
+
+What is missing is known to three parts, each with a switch: the normalisation reads observed values
+alone (``masked_revin``), patches carry the mask (``mask_input``), and a patch in which nothing was
+observed is a key to no query and passed by in the scan (``skip_missing``). Where nothing is
+missing, the forecast is that without a mask, to the last bit.
 """
 
 from __future__ import annotations
@@ -62,7 +67,8 @@ class S2TX(nn.Module):
         sublayers: Sublayers,
     ) -> None:
         super().__init__()
-        self.revin, self.season = RevIN(params.revin), Season(params.season)
+        self.revin = RevIN(params.revin, params.masked_revin)
+        self.season = Season(params.season)
         self.head_context = params.head_context
         self.local_path = LocalPath(window, params, sublayers)
         tokens = self.local_path.patches.count
@@ -92,8 +98,10 @@ class S2TX(nn.Module):
         x_BDL = x_BLD.transpose(1, 2)
         missing_BDL = None if observed_BLD is None else (~observed_BLD).transpose(1, 2).to(x_BDL)
 
-        z_BDGE = None if self.global_path is None else self.global_path(x_BDL, missing_BDL)
-        h_BDFE = self.local_path(x_BDL, missing_BDL, z_BDGE)
+        z_BDGE = empty_BDG = None
+        if self.global_path is not None:
+            z_BDGE, empty_BDG = self.global_path(x_BDL, missing_BDL)
+        h_BDFE = self.local_path(x_BDL, missing_BDL, z_BDGE, empty_BDG)
 
         features = h_BDFE.flatten(2)
         if self.head_context and z_BDGE is not None:
@@ -105,21 +113,41 @@ class S2TX(nn.Module):
 
 
 class PatchEmbedding(nn.Module):
-    """Patches to tokens: one linear map, plus one for the mask, plus a learned position."""
+    """Patches to tokens: one linear map, plus one for the mask, plus a learned position.
 
-    def __init__(self, patches: Patches, width: int, mask_input: bool) -> None:
+    The map of the mask starts at nothing: what never saw a missing value in training says nothing
+    about one later.
+    """
+
+    def __init__(self, patches: Patches, params: ModelParams) -> None:
         super().__init__()
-        self.patches = patches
+        self.patches, self.skip_missing = patches, params.skip_missing
+        width = params.width
         self.value = nn.Linear(patches.patch, width)
-        self.missing = nn.Linear(patches.patch, width, bias=False) if mask_input else None
+        self.missing: nn.Linear | None = None
+        if params.mask_input:
+            self.missing = nn.Linear(patches.patch, width, bias=False)
+            nn.init.zeros_(self.missing.weight)
         self.position = nn.Parameter(torch.empty(patches.count, width).uniform_(-0.02, 0.02))
 
-    def forward(self, x_BDL: Tensor, missing_BDL: Tensor | None) -> Tensor:
-        """(B, D, L) values, and 1 where one is missing, to (B, D, N, E)."""
+    def forward(self, x_BDL: Tensor, missing_BDL: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Cut and embed.
+
+        Args:
+            x_BDL: values.
+            missing_BDL: 1 where one is missing; None if none is.
+
+        Returns:
+            (B, D, N, E), and (B, D, N) bool, true at patches in which nothing was observed; None
+            if no part of the network is to know.
+        """
         h: Tensor = self.value(self.patches.cut(x_BDL)) + self.position
-        if self.missing is not None and missing_BDL is not None:
-            h = h + self.missing(self.patches.cut(missing_BDL))
-        return h
+        if missing_BDL is None:
+            return h, None
+        missing = self.patches.cut(missing_BDL)
+        if self.missing is not None:
+            h = h + self.missing(missing)
+        return h, missing.amin(dim=-1) > 0 if self.skip_missing else None
 
 
 class GlobalPath(nn.Module):
@@ -145,7 +173,7 @@ class GlobalPath(nn.Module):
             )
         self.cross_variate = params.cross_variate
         self.time_major = params.time_major and params.cross_variate
-        self.embed = PatchEmbedding(self.patches, params.width, params.mask_input)
+        self.embed = PatchEmbedding(self.patches, params)
         self.variate = (
             nn.Parameter(torch.empty(n_variates, 1, params.width).uniform_(-0.02, 0.02))
             if params.variate_embedding
@@ -168,20 +196,26 @@ class GlobalPath(nn.Module):
         )
         self.norm = _NORMS[params.final_norm](params.width)
 
-    def forward(self, x_BDL: Tensor, missing_BDL: Tensor | None) -> Tensor:
-        """(B, D, L) to the global context (B, D, G, E)."""
-        h_BDGE = self.embed(x_BDL, missing_BDL)
+    def forward(self, x_BDL: Tensor, missing_BDL: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """(B, D, L) to the global context (B, D, G, E), and its empty patches (B, D, G)."""
+        h_BDGE, empty_BDG = self.embed(x_BDL, missing_BDL)
         if self.variate is not None:
             h_BDGE = h_BDGE + self.variate
-        # One sequence of all variates' tokens, variate after variate or moment after moment; or one
-        # sequence a variate.
-        if self.time_major:
-            h_BDGE = h_BDGE.transpose(1, 2)
-        h_NTE = self.dropout(h_BDGE.flatten(1, 2) if self.cross_variate else h_BDGE.flatten(0, 1))
+        shape = self._in_order(h_BDGE).shape
+        h_NTE = self.dropout(self._as_sequences(h_BDGE))
+        empty_NT = None if empty_BDG is None else self._as_sequences(empty_BDG)
         for block in self.blocks:
-            h_NTE = block(h_NTE)
-        z: Tensor = self.norm(h_NTE).view(h_BDGE.shape)
-        return z.transpose(1, 2) if self.time_major else z
+            h_NTE = block(h_NTE, empty_NT)
+        return self._in_order(self.norm(h_NTE).view(shape)), empty_BDG
+
+    def _in_order(self, each: Tensor) -> Tensor:
+        """Variates and moments in the order of the joint sequence, or back."""
+        return each.transpose(1, 2) if self.time_major else each
+
+    def _as_sequences(self, each: Tensor) -> Tensor:
+        """One sequence of all variates' tokens, variate after variate or moment after moment; or
+        one sequence a variate."""
+        return self._in_order(each).flatten(1, 2) if self.cross_variate else each.flatten(0, 1)
 
 
 class LocalPath(nn.Module):
@@ -191,21 +225,31 @@ class LocalPath(nn.Module):
         super().__init__()
         self.steps = window.short_look_back
         self.patches = Patches.by_stride(self.steps, params.local_patch, params.local_stride)
-        self.embed = PatchEmbedding(self.patches, params.width, params.mask_input)
+        self.embed = PatchEmbedding(self.patches, params)
         self.dropout = Dropout(params.dropout, sublayers)
         self.blocks = nn.ModuleList(LocalBlock(params, sublayers) for _ in range(params.n_layers))
         self.norm = _NORMS[params.final_norm](params.width)
 
-    def forward(self, x_BDL: Tensor, missing_BDL: Tensor | None, z_BDGE: Tensor | None) -> Tensor:
+    def forward(
+        self,
+        x_BDL: Tensor,
+        missing_BDL: Tensor | None,
+        z_BDGE: Tensor | None,
+        empty_BDG: Tensor | None,
+    ) -> Tensor:
         """(B, D, L) and the context (B, D, G, E) to local tokens (B, D, F, E)."""
         newest = slice(-self.steps, None)
-        h_BDFE = self.embed(
+        h_BDFE, empty_BDF = self.embed(
             x_BDL[..., newest], None if missing_BDL is None else missing_BDL[..., newest]
         )
         h_NFE = self.dropout(h_BDFE.flatten(0, 1))
         z_NGE = None if z_BDGE is None else z_BDGE.flatten(0, 1)
+        barred_NF = None if empty_BDF is None else empty_BDF.flatten(0, 1)
+        barred_NG = None
+        if empty_BDG is not None:  # a variate that was dark all along has nothing else to read
+            barred_NG = (empty_BDG & ~empty_BDG.all(dim=-1, keepdim=True)).flatten(0, 1)
         for block in self.blocks:
-            h_NFE = block(h_NFE, z_NGE)
+            h_NFE = block(h_NFE, z_NGE, barred_NF, barred_NG)
         h: Tensor = self.norm(h_NFE).view_as(h_BDFE)
         return h
 
@@ -223,10 +267,16 @@ class LocalBlock(nn.Module):
         )
         self.feed_forward = FeedForward(width, params.feed_forward, rate, sublayers)
 
-    def forward(self, h_NFE: Tensor, z_NGE: Tensor | None) -> Tensor:
-        """(N, F, E) tokens and (N, G, E) context to (N, F, E)."""
-        h_NFE = self.local(h_NFE)
+    def forward(
+        self,
+        h_NFE: Tensor,
+        z_NGE: Tensor | None,
+        barred_NF: Tensor | None,
+        barred_NG: Tensor | None,
+    ) -> Tensor:
+        """(N, F, E) tokens and (N, G, E) context, and what of them is no key, to (N, F, E)."""
+        h_NFE = self.local(h_NFE, barred_NS=barred_NF)
         if self.cross is not None:
-            h_NFE = self.cross(h_NFE, z_NGE)
+            h_NFE = self.cross(h_NFE, z_NGE, barred_NG)
         out: Tensor = self.feed_forward(h_NFE)
         return out

@@ -55,10 +55,10 @@ def averaged(z_BDGE: Tensor) -> Tensor:
 def cross_reads(network: S2TX, n_variates: int, change: Change) -> Iterator[None]:
     """Within, every cross-attention reads a changed context; the head reads the true one."""
 
-    def before(_: nn.Module, inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        x_NQE, z_NGE = inputs
+    def before(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        x_NQE, z_NGE, *rest = inputs
         z_BDGE = z_NGE.view(-1, n_variates, *z_NGE.shape[1:])
-        return x_NQE, change(z_BDGE).flatten(0, 1)
+        return x_NQE, change(z_BDGE).flatten(0, 1), *rest
 
     hooks = [each.register_forward_pre_hook(before) for each in _crosses(network)]
     try:

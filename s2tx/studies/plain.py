@@ -49,6 +49,8 @@ def typed(kind: Any, value: Any, key: str) -> Any:
         ValueError: names the key that is missing, unknown, of the wrong type or out of range.
     """
     origin, arguments = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return value
     if dataclasses.is_dataclass(kind):
         return _section(kind, value, key)
     if origin in (Union, types.UnionType):
@@ -90,6 +92,9 @@ def _section(kind: Any, value: Any, key: str) -> Any:
 
 def _member(kinds: tuple[Any, ...], value: Any, key: str) -> Any:
     """The member of a union that ``value`` is: sections are told apart by their ``name``."""
+    sections = [kind for kind in kinds if dataclasses.is_dataclass(kind)]
+    if isinstance(value, dict) and len(sections) == 1:
+        return _section(sections[0], value, key)
     if isinstance(value, dict):
         named = {get_args(get_type_hints(kind)["name"])[0]: kind for kind in kinds}
         if value.get("name") not in named:

@@ -20,6 +20,7 @@ from s2tx.data.windows import Windows
 from s2tx.errors import S2TXError
 from s2tx.params import TrainParams
 from s2tx.training.checkpoint import Checkpoint
+from s2tx.training.masking import mask
 from s2tx.training.optimise import averaged_of, loss_of, optimiser_of, schedule_of
 
 
@@ -98,7 +99,7 @@ def fit(
         network.train()
         while run.step < steps:
             chosen = order[run.step * params.batch_size :][: params.batch_size]
-            x_BLD, observed_BLD, y_BHD, target_BHD = windows.batch(chosen)
+            x_BLD, observed_BLD, y_BHD, target_BHD = mask(windows.batch(chosen), params.masking)
             loss = loss_of(forward(x_BLD, observed_BLD), y_BHD, target_BHD, params.loss)
             fabric.backward(loss)
             # What is not finite is found by ``check_finite``, without a wait for the device here.

@@ -51,6 +51,25 @@ def test_hides_the_rate_and_nothing_else(pattern, rows, variates, rate, steps, s
     np.testing.assert_array_equal(observed, before)
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    rows=st.integers(1, 300),
+    variates=st.integers(1, 4),
+    rate=st.floats(0, 0.95),
+    steps=st.integers(1, 50),
+    gone=st.floats(0, 1),
+)
+def test_a_blackout_takes_all_variates_at_once(
+    rows: int, variates: int, rate: float, steps: int, gone: float
+) -> None:
+    """A blackout that spares a variate leaves the others to be read off it."""
+    observed = np.random.default_rng(1).random((rows, variates)) >= gone
+    seen = hide(observed, inject("blackout", rate, steps))
+    dark = observed.any(axis=1) & ~seen.any(axis=1)
+    np.testing.assert_array_equal(seen, observed & ~dark[:, None])
+    assert dark.sum() == round(rate * observed.any(axis=1).sum())
+
+
 @pytest.mark.parametrize("pattern", ROWS_PATTERNS)
 def test_seeds_and_streams_differ(pattern: str) -> None:
     """One mask for training and evaluation would teach the model where it will be blind."""

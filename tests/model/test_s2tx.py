@@ -21,7 +21,9 @@ SWITCHES = (
     "bidirectional",
     "local_window",
     "revin",
+    "masked_revin",
     "mask_input",
+    "skip_missing",
     "head_context",
     "variate_embedding",
     "time_major",
@@ -35,14 +37,22 @@ def sections(params: Params) -> tuple[WindowParams, ModelParams]:
 
 
 def build(window: WindowParams, model: ModelParams, seed: int = 0) -> S2TX:
+    """With a map of the mask as if it were trained: it starts at nothing."""
     torch.manual_seed(seed)
-    return S2TX(window, D, model, selective_scan, SUBLAYERS).double().eval()
+    network = S2TX(window, D, model, selective_scan, SUBLAYERS).double().eval()
+    for name, parameter in network.named_parameters():
+        if name.endswith("missing.weight"):
+            torch.nn.init.normal_(parameter)
+    return network
 
 
 def sample(window: WindowParams, batch: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
+    """Values, and what of them was observed: cells are missing, and a run of whole patches."""
     torch.manual_seed(1)
     x = torch.randn(batch, window.look_back, D, dtype=torch.float64)
-    return x, torch.rand_like(x) > 0.3
+    observed = torch.rand_like(x) > 0.3
+    observed[:, 10:40, 0] = False
+    return x, observed
 
 
 @pytest.mark.parametrize(
@@ -127,6 +137,39 @@ def test_scale_and_shift_pass_through(
     factor = scale * torch.tensor([1.0, 2.0, 0.5])
     expected = network(x, observed) * factor + shift
     torch.testing.assert_close(network(x * factor + shift, observed), expected)
+
+
+def test_an_empty_patch_is_read_by_nobody_but_the_head(
+    sections: tuple[WindowParams, ModelParams],
+) -> None:
+    """Protects the other tokens from one that knows nothing: whatever its embedding says, they are
+    the same, of both paths and of all variates."""
+    window, model = sections
+    x, observed = sample(window)
+    for masked in (True, False):
+        network = build(window, replace(model, skip_missing=masked))
+        _, empty = network.global_path.embed(  # type: ignore[union-attr]
+            x.transpose(1, 2), (~observed).transpose(1, 2).to(x)
+        )
+        assert (empty is not None) is masked
+        z, h = tokens(network, x, observed)
+        with torch.no_grad():  # steps 10 to 39 are missing: patches 2 to 4 of 8, and 0 to 3 of 8
+            network.global_path.embed.position[2:5] += torch.randn(3, 8)  # type: ignore[union-attr]
+            network.local_path.embed.position[:4] += torch.randn(4, 8)
+        other_z, other_h = tokens(network, x, observed)
+        assert torch.allclose(z[:, 0, [0, 1, 5, 6, 7]], other_z[:, 0, [0, 1, 5, 6, 7]]) is masked
+        assert torch.allclose(h[:, 0, 4:], other_h[:, 0, 4:]) is masked
+
+
+def tokens(
+    network: S2TX, x: torch.Tensor, observed: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first variate alone through both paths: (B, 1, G, E) and (B, 1, F, E)."""
+    only = x[..., :1].transpose(1, 2)
+    missing = (~observed[..., :1]).transpose(1, 2).to(x)
+    assert network.global_path is not None
+    z, empty = network.global_path(only, missing)
+    return z, network.local_path(only, missing, z, empty)
 
 
 def test_windows_do_not_see_each_other(sections: tuple[WindowParams, ModelParams]) -> None:

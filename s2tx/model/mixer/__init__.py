@@ -39,11 +39,18 @@ class MixerWeights(NamedTuple):
     out_proj: Tensor
 
 
+PASSED = -1e4  # added to a raw step size: its softplus is 0, and the state stays what it is
+
+
 class Mixer(Protocol):
     """See ``reference.mix``."""
 
     def __call__(
-        self, x_NLE: Tensor, weights: MixerWeights, reverse: tuple[bool, ...]
+        self,
+        x_NLE: Tensor,
+        weights: MixerWeights,
+        reverse: tuple[bool, ...],
+        passed_NL: Tensor | None = None,
     ) -> Tensor: ...
 
 

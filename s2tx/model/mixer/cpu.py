@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from s2tx.model.compiled import share
 from s2tx.model.compiled.recurrence import CHUNK, LANES
-from s2tx.model.mixer import MixerWeights
+from s2tx.model.mixer import PASSED, MixerWeights
 from s2tx.model.mixer.cpu_kernels import QUAD, STRIP, kernels
 
 SHARES = 16  # at most so many tasks a direction, each with its own sums for all weights
@@ -25,17 +25,17 @@ SHARES = 16  # at most so many tasks a direction, each with its own sums for all
 class _Mix(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, reverse: tuple[bool, ...], rank: int, x: Tensor, *weights: Tensor
+        ctx: Any, reverse: tuple[bool, ...], rank: int, passed: Tensor, x: Tensor, *weights: Tensor
     ) -> Tensor:
-        out, states = _run(reverse, rank, x, *weights, keep=True)
-        ctx.save_for_backward(x, states, *weights)
+        out, states = _run(reverse, rank, passed, x, *weights, keep=True)
+        ctx.save_for_backward(passed, x, states, *weights)
         ctx.reverse, ctx.rank = reverse, rank
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Any) -> Any:
-        x, states, *weights = ctx.saved_tensors
+        passed, x, states, *weights = ctx.saved_tensors
         G, shares = len(ctx.reverse), min(len(x), SHARES)
         dx = x.new_empty(G, *x.shape)
         sums = [weight.new_zeros(shares, *weight.shape) for weight in weights]
@@ -43,13 +43,13 @@ class _Mix(torch.autograd.Function):
         turned = (W.transpose(1, 2).contiguous() for W in (W_in, W_x, W_dt, W_out))
         share(
             kernels()[1], G * shares, x, *weights, torch.tensor(ctx.reverse), ctx.rank, shares,
-            states, grads[0].contiguous(), *turned, dx, *sums,
+            passed, states, grads[0].contiguous(), *turned, dx, *sums,
         )  # fmt: skip
-        return None, None, dx.sum(0), *(each.sum(0) for each in sums)
+        return None, None, None, dx.sum(0), *(each.sum(0) for each in sums)
 
 
 def _run(
-    reverse: tuple[bool, ...], rank: int, x: Tensor, *weights: Tensor, keep: bool
+    reverse: tuple[bool, ...], rank: int, passed: Tensor, x: Tensor, *weights: Tensor, keep: bool
 ) -> tuple[Tensor, Tensor]:
     """The output, and the states before each chunk but the first: (G, N, T, K, I)."""
     (N, L, _), G, shares = x.shape, len(reverse), min(len(x), SHARES)
@@ -57,7 +57,8 @@ def _run(
     out = x.new_empty(G, *x.shape)
     states = x.new_empty(G, N if keep else 0, max(-(-L // CHUNK) - 1, 0), K, I)
     share(
-        kernels()[0], G * shares, x, *weights, torch.tensor(reverse), rank, shares, out, states
+        kernels()[0], G * shares, x, *weights, torch.tensor(reverse), rank, shares, passed, out,
+        states,
     )  # fmt: skip
     return out.sum(0), states
 
@@ -74,7 +75,12 @@ def _padded(x: Tensor, *sizes: int) -> Tensor:
     return (F.pad(x, gaps) if any(gaps) else x).contiguous()
 
 
-def mix(x_NLE: Tensor, weights: MixerWeights, reverse: tuple[bool, ...]) -> Tensor:
+def mix(
+    x_NLE: Tensor,
+    weights: MixerWeights,
+    reverse: tuple[bool, ...],
+    passed_NL: Tensor | None = None,
+) -> Tensor:
     """See ``s2tx.model.mixer.reference.mix`` with the scan ``cpu``: same arguments, same meaning.
 
     Half-precision inputs are computed in float32. The first call on a machine compiles for half a
@@ -112,9 +118,14 @@ def mix(x_NLE: Tensor, weights: MixerWeights, reverse: tuple[bool, ...]) -> Tens
         _padded(D, wide_I),
         _padded(W_out.transpose(1, 2), wide_I, wide_E),
     )
-    x, rank = x_NLE.float().contiguous(), _up(R, QUAD)
+    x, rank = x_NLE.float(), _up(R, QUAD)
+    passed = torch.empty(0, 0)
+    if passed_NL is not None:
+        x = x.masked_fill(passed_NL.unsqueeze(-1), 0.0)
+        passed = PASSED * passed_NL.float()
+    x, passed = x.contiguous(), passed.contiguous()
     if torch.is_grad_enabled() and any(value.requires_grad for value in (x, *arranged)):
-        out: Tensor = _Mix.apply(reverse, rank, x, *arranged)  # type: ignore[no-untyped-call]
+        out: Tensor = _Mix.apply(reverse, rank, passed, x, *arranged)  # type: ignore[no-untyped-call]
     else:
-        out = _run(reverse, rank, x, *arranged, keep=False)[0]
+        out = _run(reverse, rank, passed, x, *arranged, keep=False)[0]
     return out.to(x_NLE.dtype)

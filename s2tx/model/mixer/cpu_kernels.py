@@ -97,6 +97,16 @@ def _load(x: Any, start: int, way: int, tile: Any, before: int) -> None:
 
 
 @inlined()
+def _load_passed(passed: Any, n: int, start: int, way: int, later: Any) -> None:
+    """What is added to the raw step sizes of a chunk of sequence ``n``; ``passed`` may be empty."""
+    if passed.shape[0] == 0:
+        return
+    L = passed.shape[1]
+    for t in range(min(CHUNK, L - start)):
+        later[t] = passed[n, start + t if way > 0 else L - 1 - start - t]
+
+
+@inlined()
 def _store(tile: Any, start: int, size: int, way: int, target: Any) -> None:
     L, E = target.shape
     for t in range(size):
@@ -108,7 +118,7 @@ def _store(tile: Any, start: int, size: int, way: int, target: Any) -> None:
 @inlined(fastmath=REORDER)
 def _project(
     tokens: Any, W_in: Any, taps: Any, tap_bias: Any, W_x: Any, W_dt: Any, dt_bias: Any, D: Any,
-    rank: int, branches: Any, step: Any, projected: Any, both: Any,
+    rank: int, later: Any, branches: Any, step: Any, projected: Any, both: Any,
 ) -> None:  # fmt: skip
     """From a chunk's tokens, and the few before it, to all that the scan of the chunk reads."""
     I, E, K = D.size, tokens.shape[1], both.shape[2]  # noqa: E741
@@ -127,7 +137,7 @@ def _project(
             open_ = sigmoid(pre)
             step[X, t, i] = pre * open_
             step[SLOPE, t, i] = open_ * (ONE + pre * (ONE - open_))
-            step[RAW, t, i] = dt_bias[i]
+            step[RAW, t, i] = dt_bias[i] + later[t]
     projected[:] = ZERO
     _add_product(step[X], W_x, projected, CHUNK, I, projected.shape[1])
     _add_product(projected, W_dt, step[RAW], CHUNK, rank, I)
@@ -167,7 +177,7 @@ def _before(taps: Any) -> Any:
 @inlined(fastmath=REORDER)
 def _forward_task(
     x: Any, W_in: Any, taps: Any, tap_bias: Any, W_x: Any, W_dt: Any, dt_bias: Any, A: Any, D: Any,
-    W_out: Any, rank: int, first: int, last: int, way: int, out: Any, states: Any,
+    W_out: Any, rank: int, first: int, last: int, way: int, passed: Any, out: Any, states: Any,
 ) -> None:  # fmt: skip
     L = x.shape[1]
     (I, E), K, P, before = W_out.shape, A.shape[1], W_x.shape[1], _before(taps)  # noqa: E741
@@ -178,6 +188,7 @@ def _forward_task(
     step = np.zeros((STEP + 2, CHUNK, I), np.float32)
     mixed = np.zeros((CHUNK, E), np.float32)
     lane = _lanes(A)
+    later = np.zeros(CHUNK, np.float32)
     for n in range(first, last):
         lane[STATE] = ZERO
         for start in range(0, L, CHUNK):
@@ -185,8 +196,9 @@ def _forward_task(
             if start > 0 and states.shape[0] > n:
                 states[n, start // CHUNK - 1] = lane[STATE]
             _load(x[n], start, way, tokens, before)
+            _load_passed(passed, n, start, way, later)
             _project(
-                tokens, W_in, taps, tap_bias, W_x, W_dt, dt_bias, D, rank, branches, step,
+                tokens, W_in, taps, tap_bias, W_x, W_dt, dt_bias, D, rank, later, branches, step,
                 projected, both,
             )  # fmt: skip
             for base in range(0, I, LANES):
@@ -203,7 +215,7 @@ def _forward_task(
 @inlined(fastmath=REORDER)
 def _backward_task(
     x: Any, W_in: Any, taps: Any, tap_bias: Any, W_x: Any, W_dt: Any, dt_bias: Any, A: Any, D: Any,
-    W_out: Any, rank: int, first: int, last: int, way: int, states: Any, dout: Any,
+    W_out: Any, rank: int, first: int, last: int, way: int, passed: Any, states: Any, dout: Any,
     V_in: Any, V_x: Any, V_dt: Any, V_out: Any, dx: Any, dW_in: Any, dtaps: Any, dtap_bias: Any,
     dW_x: Any, dW_dt: Any, ddt_bias: Any, dA: Any, dD: Any, dW_out: Any,
 ) -> None:  # fmt: skip
@@ -223,6 +235,7 @@ def _backward_task(
     dbranches = np.zeros((CHUNK, 2 * I), np.float32)
     dpre = np.zeros((CHUNK + J - 1, I), np.float32)  # of the chunk, and of the steps behind it
     lane = _lanes(A)
+    later = np.zeros(CHUNK, np.float32)
     for n in range(first, last):
         lane[DSTATE] = ZERO
         dpre[:] = ZERO
@@ -234,8 +247,9 @@ def _backward_task(
             else:
                 lane[STATE] = ZERO
             _load(x[n], start, way, tokens, before)
+            _load_passed(passed, n, start, way, later)
             _project(
-                tokens, W_in, taps, tap_bias, W_x, W_dt, dt_bias, D, rank, branches, step,
+                tokens, W_in, taps, tap_bias, W_x, W_dt, dt_bias, D, rank, later, branches, step,
                 projected, both,
             )  # fmt: skip
             _load(dout[n], start, way, dmixed, 0)
@@ -299,21 +313,23 @@ def _backward_task(
 
 def _forward(
     x: Any, W_in: Any, taps: Any, tap_bias: Any, W_x: Any, W_dt: Any, dt_bias: Any, A: Any, D: Any,
-    W_out: Any, reverse: Any, rank: int, shares: int, out: Any, states: Any, begin: int, end: int,
+    W_out: Any, reverse: Any, rank: int, shares: int, passed: Any, out: Any, states: Any,
+    begin: int, end: int,
 ) -> None:  # fmt: skip
     N = x.shape[0]
     for task in range(begin, end):
         g, share = task // shares, task % shares
+        way = -1 if reverse[g] else 1
         _forward_task(
             x, W_in[g], taps[g], tap_bias[g], W_x[g], W_dt[g], dt_bias[g], A[g], D[g], W_out[g],
-            rank, share * N // shares, (share + 1) * N // shares, -1 if reverse[g] else 1,
-            out[g], states[g],
+            rank, share * N // shares, (share + 1) * N // shares, way,
+            passed, out[g], states[g],
         )  # fmt: skip
 
 
 def _backward(
     x: Any, W_in: Any, taps: Any, tap_bias: Any, W_x: Any, W_dt: Any, dt_bias: Any, A: Any, D: Any,
-    W_out: Any, reverse: Any, rank: int, shares: int, states: Any, dout: Any,
+    W_out: Any, reverse: Any, rank: int, shares: int, passed: Any, states: Any, dout: Any,
     V_in: Any, V_x: Any, V_dt: Any, V_out: Any, dx: Any, dW_in: Any, dtaps: Any, dtap_bias: Any,
     dW_x: Any, dW_dt: Any, ddt_bias: Any, dA: Any, dD: Any, dW_out: Any, begin: int, end: int,
 ) -> None:  # fmt: skip
@@ -321,10 +337,11 @@ def _backward(
     N = x.shape[0]
     for task in range(begin, end):
         g, share = task // shares, task % shares
+        way = -1 if reverse[g] else 1
         _backward_task(
             x, W_in[g], taps[g], tap_bias[g], W_x[g], W_dt[g], dt_bias[g], A[g], D[g], W_out[g],
-            rank, share * N // shares, (share + 1) * N // shares, -1 if reverse[g] else 1,
-            states[g], dout, V_in[g], V_x[g], V_dt[g], V_out[g], dx[g], dW_in[share, g],
+            rank, share * N // shares, (share + 1) * N // shares, way,
+            passed, states[g], dout, V_in[g], V_x[g], V_dt[g], V_out[g], dx[g], dW_in[share, g],
             dtaps[share, g], dtap_bias[share, g], dW_x[share, g], dW_dt[share, g],
             ddt_bias[share, g], dA[share, g], dD[share, g], dW_out[share, g],
         )  # fmt: skip
@@ -335,7 +352,7 @@ def kernels() -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The forward and the backward launch, for contiguous arrays."""
     f, flag, count = numba.float32, numba.boolean, numba.intp
     f2, f3, f4, f5 = f[:, ::1], f[:, :, ::1], f[:, :, :, ::1], f[:, :, :, :, ::1]
-    inputs = (f3, f3, f3, f2, f3, f3, f2, f3, f2, f3, flag[::1], count, count)
+    inputs = (f3, f3, f3, f2, f3, f3, f2, f3, f2, f3, flag[::1], count, count, f2)
     grads = (f4, f4, f4, f3, f4, f4, f3, f4, f3, f4)
     options: dict[str, Any] = {"nogil": True, "fastmath": REORDER}
     forward = compiled(*inputs, f4, f5, count, count, **options)(_forward)

@@ -9,12 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from s2tx.model.mixer import MixerWeights
+from s2tx.model.mixer import PASSED, MixerWeights
 from s2tx.model.scan import SelectiveScan
 
 
 def mix(
-    scan: SelectiveScan, x_NLE: Tensor, weights: MixerWeights, reverse: tuple[bool, ...]
+    scan: SelectiveScan,
+    x_NLE: Tensor,
+    weights: MixerWeights,
+    reverse: tuple[bool, ...],
+    passed_NL: Tensor | None = None,
 ) -> Tensor:
     """The sum of G Mamba blocks that read one sequence, each in its own direction, with one scan.
 
@@ -23,21 +27,28 @@ def mix(
         x_NLE: (N, L, E).
         weights: of the G blocks.
         reverse: for each of them, whether it reads from the last step to the first.
+        passed_NL: bool, true at steps that are passed by: they read as zeros, leave the state as
+            it is and give zeros. None to stop at all.
 
     Returns:
         (N, L, E).
     """
     w, N, L = weights, *x_NLE.shape[:2]
     G, I, K = w.A.shape  # noqa: E741
+    if passed_NL is not None:
+        x_NLE = x_NLE.masked_fill(passed_NL.unsqueeze(-1), 0.0)
     inward = w.in_proj.unflatten(1, (2, I)).transpose(0, 1).flatten(0, 2)  # type: ignore[no-untyped-call]
     x_NJL, z_NJL = F.linear(x_NLE, inward).transpose(1, 2).chunk(2, dim=1)
     parts = zip(x_NJL.chunk(G, dim=1), w.conv, w.conv_bias, reverse, strict=True)
     u_NJL = F.silu(torch.cat([_convolve(*part) for part in parts], dim=1))
     projected = w.x_proj @ u_NJL.view(N, G, I, L)
     dt_NGRL, B_NGKL, C_NGKL = torch.split(projected, [w.dt_proj.shape[2], K, K], dim=2)
+    raw_NJL = (w.dt_proj @ dt_NGRL).flatten(1, 2)
+    if passed_NL is not None:
+        raw_NJL = raw_NJL + PASSED * passed_NL.unsqueeze(1).to(raw_NJL)
     y_NJL = scan(
         u_NJL,
-        (w.dt_proj @ dt_NGRL).flatten(1, 2),
+        raw_NJL,
         w.A.flatten(0, 1),
         B_NGKL,
         C_NGKL,

@@ -66,6 +66,7 @@ class Attend(Protocol):
         heads: int,
         window: int | None,
         dropout: float,
+        barred_NS: Tensor | None = None,
     ) -> Tensor: ...
 
 

@@ -47,22 +47,28 @@ def columns(tokens: int) -> int:
 
 @inlined(fastmath=REORDER)
 def _score(
-    query: Any, key: Any, hidden: Any, rows: Any, total: Any, used: int, reach: int, T: int
-) -> None:
+    query: Any, key: Any, hidden: Any, rows: Any, total: Any, used: int, masked: bool, reach: int,
+    T: int,
+) -> None:  # fmt: skip
     """Unnormalised shares of one head's keys.
 
     Args:
         query: (P, T), scaled so that a share is a power of two.
         key: (P, U), or (P, T + 2 reach) in a window.
-        hidden: (2 reach + 1, T), added to the scores in a window.
+        hidden: (R, T), added to the scores in a window, and elsewhere if ``masked``.
         rows: (R, T), of which the first ``used`` become shares and the others 0.
         total: (2, T); row 0 becomes 1 / the sum of the shares, row 1 is scratch.
         used: keys, or 2 reach + 1.
+        masked: whether some keys are not read.
         reach: -1 for no window.
         T: columns.
     """
     if reach < 0:
         set_product(key.T, query, rows, T)
+        if masked:
+            for r in range(used):
+                for t in range(T):
+                    rows[r, t] += hidden[r, t]
         for r in range(used, rows.shape[0]):
             for t in range(T):
                 rows[r, t] = ZERO
@@ -162,11 +168,18 @@ def _score_gradient(
 
 
 @inlined()
-def _hide(hidden: Any, size: int, reach: int, T: int) -> None:
-    """What is added to the scores: nothing, or so much below 0 that the key is not seen."""
+def _hide(hidden: Any, barred: Any, size: int, cross: bool, reach: int, T: int) -> None:
+    """What is added to the scores: nothing, or so much below 0 that the key is not seen.
+
+    ``barred`` (size,) is true at keys that nobody reads but the token itself; or it is empty.
+    """
     for r in range(hidden.shape[0]):
         for t in range(T):
-            hidden[r, t] = ZERO if 0 <= t + r - reach < size else _FLOOR
+            s = r if reach < 0 else t + r - reach
+            seen = 0 <= s < size
+            if seen and barred.size > 0 and barred[s]:
+                seen = not cross and s == t
+            hidden[r, t] = ZERO if seen else _FLOOR
 
 
 # --- One launch, for given tiles ----------------------------------------------------------------
@@ -206,7 +219,7 @@ def _launches(
     def forward(
         x: Any, context: Any, gain: Any, bias: Any, gain_c: Any, bias_c: Any, Wq: Any, bq: Any,
         Wkv: Any, bkv: Any, Wo: Any, bo: Any, heads: int, seed: Any, threshold: Any,
-        scale: Any, groups: int, out: Any, first: int, last: int,
+        scale: Any, groups: int, barred: Any, out: Any, first: int, last: int,
     ) -> None:  # fmt: skip
         N, Q, E = x.shape
         S = context.shape[1] if cross else Q
@@ -224,8 +237,11 @@ def _launches(
             rows = np.empty((height, T), np.float32)
             total = np.empty((2, T), np.float32)
             hidden = np.empty((height, T), np.float32)
-            _hide(hidden, S, reach, T)
+            masked = barred.shape[0] > 0
+            _hide(hidden, barred[:0].ravel(), S, cross, reach, T)
             for n in range(g * N // groups, (g + 1) * N // groups):
+                if masked:
+                    _hide(hidden, barred[n], S, cross, reach, T)
                 load(x[n], residual, T)
                 normalise(residual, gain, bias, unit, rate, normed, T)
                 fill_rows(query, bq, T)
@@ -241,7 +257,7 @@ def _launches(
                 _widen(key_value, seen, margin, U)
                 for h in range(heads):
                     a, b = h * P, (h + 1) * P
-                    _score(query[a:b], seen[a:b], hidden, rows, total, used, reach, T)
+                    _score(query[a:b], seen[a:b], hidden, rows, total, used, masked, reach, T)
                     _read(seen[E + a : E + b], rows, read[a:b], reach, T)
                     _scale_columns(read[a:b], total[0], T)
                 fill_rows(unit, bo, T)
@@ -256,9 +272,9 @@ def _launches(
     def backward(
         x: Any, context: Any, gain: Any, bias: Any, gain_c: Any, bias_c: Any, Wq: Any, bq: Any,
         Wkv: Any, bkv: Any, Wo: Any, heads: int, seed: Any, threshold: Any,
-        scale: Any, groups: int, dout: Any, dx: Any, dcontext: Any, dgain: Any, dbias: Any,
-        dgain_c: Any, dbias_c: Any, dWq: Any, dbq: Any, dWkv: Any, dbkv: Any, dWo: Any,
-        dbo: Any, first: int, last: int,
+        scale: Any, groups: int, barred: Any, dout: Any, dx: Any, dcontext: Any, dgain: Any,
+        dbias: Any, dgain_c: Any, dbias_c: Any, dWq: Any, dbq: Any, dWkv: Any, dbkv: Any,
+        dWo: Any, dbo: Any, first: int, last: int,
     ) -> None:  # fmt: skip
         N, Q, E = x.shape
         S = context.shape[1] if cross else Q
@@ -279,9 +295,12 @@ def _launches(
             rows = np.empty((height, T), np.float32)
             total = np.empty((2, T), np.float32)
             hidden = np.empty((height, T), np.float32)
-            _hide(hidden, S, reach, T)
+            masked = barred.shape[0] > 0
+            _hide(hidden, barred[:0].ravel(), S, cross, reach, T)
             drows = np.empty((height, T), np.float32)
             for n in range(g * N // groups, (g + 1) * N // groups):
+                if masked:
+                    _hide(hidden, barred[n], S, cross, reach, T)
                 load(x[n], d, T)
                 normalise(d, gain, bias, unit, rate, normed, T)
                 fill_rows(query, bq, T)
@@ -308,7 +327,7 @@ def _launches(
                     a, b = h * P, (h + 1) * P
                     key, value = seen[a:b], seen[E + a : E + b]
                     dkey, dvalue = dseen[a:b], dseen[E + a : E + b]
-                    _score(query[a:b], key, hidden, rows, total, used, reach, T)
+                    _score(query[a:b], key, hidden, rows, total, used, masked, reach, T)
                     _read(value, rows, read[a:b], reach, T)
                     _scale_columns(read[a:b], total[0], T)
                     _scale_columns(dread[a:b], total[0], T)
@@ -361,7 +380,8 @@ def kernels(
     """
     f, word, count = numba.float32, numba.uint32, numba.intp
     f1, f2, f3 = f[::1], f[:, ::1], f[:, :, ::1]
-    weights, rest = (f3, f3, *(f1,) * 4, *(f2, f1) * 2, f2), (count, word[::1], word, f, count)
+    weights = f3, f3, *(f1,) * 4, *(f2, f1) * 2, f2
+    rest = count, word[::1], word, f, count, numba.boolean[:, ::1]
     grads = (f3, f3, *(f2,) * 4, *(f3, f2) * 3)
     forward, backward = _launches(cross, reach, T, U)
     return (

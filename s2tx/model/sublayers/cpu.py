@@ -55,30 +55,30 @@ def _partial(groups: int, *parameters: Tensor) -> list[Tensor]:
 class _Attend(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, heads: int, reach: int, chance: _Chance, x: Tensor, context: Tensor | None,
-        *weights: Tensor | None,
+        ctx: Any, heads: int, reach: int, chance: _Chance, barred: Tensor, x: Tensor,
+        context: Tensor | None, *weights: Tensor | None,
     ) -> Tensor:  # fmt: skip
-        ctx.save_for_backward(x, context, *weights)
+        ctx.save_for_backward(barred, x, context, *weights)
         ctx.settings = heads, reach, chance
-        return _run_attention(heads, reach, chance, x, context, *weights)
+        return _run_attention(heads, reach, chance, barred, x, context, *weights)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Any) -> Any:
         heads, reach, chance = ctx.settings
-        x, context, *weights = ctx.saved_tensors
+        barred, x, context, *weights = ctx.saved_tensors
         groups = min(len(x), GROUPS)
         forward_and_backward, *given = _attention(x, context, reach, *weights)
         dx, dcontext = torch.empty_like(x), torch.empty_like(given[1])
         parts = _partial(groups, *given[2:])
         share(
             forward_and_backward[1], groups, *given[:-1], heads, *chance, groups,
-            grads[0].contiguous(), dx, dcontext, *parts,
+            barred, grads[0].contiguous(), dx, dcontext, *parts,
         )  # fmt: skip
         sums: list[Tensor | None] = [part.sum(0) for part in parts]
         if context is None:
             sums[2] = sums[3] = None
-        return None, None, None, dx, None if context is None else dcontext, *sums
+        return None, None, None, None, dx, None if context is None else dcontext, *sums
 
 
 def _attention(
@@ -93,12 +93,12 @@ def _attention(
 
 
 def _run_attention(
-    heads: int, reach: int, chance: _Chance, x: Tensor, context: Tensor | None,
+    heads: int, reach: int, chance: _Chance, barred: Tensor, x: Tensor, context: Tensor | None,
     *weights: Tensor | None,
 ) -> Tensor:  # fmt: skip
     groups, out = min(len(x), GROUPS), torch.empty_like(x)
     forward_and_backward, *given = _attention(x, context, reach, *weights)
-    share(forward_and_backward[0], groups, *given, heads, *chance, groups, out)
+    share(forward_and_backward[0], groups, *given, heads, *chance, groups, barred, out)
     return out
 
 
@@ -109,6 +109,7 @@ def attend(
     heads: int,
     window: int | None,
     dropout: float,
+    barred_NS: Tensor | None = None,
 ) -> Tensor:
     """See ``s2tx.model.sublayers.reference.attend``: same arguments, same meaning.
 
@@ -119,11 +120,12 @@ def attend(
     x = x_NQE.contiguous()
     context = None if context_NSE is None else context_NSE.contiguous()
     reach = -1 if window is None or context is not None else window // 2
-    chance = _chance(dropout)
+    barred = torch.empty(0, 0, dtype=torch.bool) if barred_NS is None else barred_NS.contiguous()
+    given = heads, reach, _chance(dropout), barred, x, context, *weights
     if torch.is_grad_enabled():
-        out: Tensor = _Attend.apply(heads, reach, chance, x, context, *weights)  # type: ignore[no-untyped-call]
+        out: Tensor = _Attend.apply(*given)  # type: ignore[no-untyped-call]
         return out
-    return _run_attention(heads, reach, chance, x, context, *weights)
+    return _run_attention(*given)
 
 
 # --- Feed-forward -------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ def attend(
     heads: int,
     window: int | None,
     dropout: float,
+    barred_NS: Tensor | None = None,
 ) -> Tensor:
     """Pre-norm residual multi-head attention: Q queries read S keys.
 
@@ -27,6 +28,8 @@ def attend(
         window: without a context, token i sees token j where ``|i - j| <= window // 2``; None for
             everywhere.
         dropout: rate on what is added to ``x_NQE``.
+        barred_NS: bool, true at keys that are not read, but by the token itself where there is no
+            context; each sequence of a context leaves one to be read. None to read all.
 
     Returns:
         (N, Q, E).
@@ -40,6 +43,11 @@ def attend(
     both = F.linear(source, weights.key_value, weights.key_value_bias)
     key, value = (_split(part, heads) for part in both.chunk(2, dim=-1))
     seen = None if window is None else band(x_NQE.shape[1], window, x_NQE.device)
+    if barred_NS is not None:
+        open_N1QS = ~barred_NS[:, None, None, :]
+        if context_NSE is None:
+            open_N1QS = open_N1QS | torch.eye(x_NQE.shape[1], device=x_NQE.device).bool()
+        seen = open_N1QS if seen is None else open_N1QS & seen
     read = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
     update = F.linear(read.transpose(1, 2).flatten(2), weights.out, weights.out_bias)
     return x_NQE + F.dropout(update, dropout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import subprocess
@@ -61,15 +62,19 @@ def run(
     return y.detach(), dict(zip(NAMES, grads, strict=True))
 
 
-def exactly(x: torch.Tensor, weights: MixerWeights, reverse: tuple[bool, ...]) -> torch.Tensor:
-    return reference.mix(selective_scan, x, weights, reverse)
+exactly = functools.partial(reference.mix, selective_scan)
 
 
 def assert_parity(
-    x: torch.Tensor, weights: MixerWeights, reverse: tuple[bool, ...], loosen: float = 1
+    x: torch.Tensor,
+    weights: MixerWeights,
+    reverse: tuple[bool, ...],
+    loosen: float = 1,
+    passed: torch.Tensor | None = None,
 ) -> None:
-    y, grads = run(cpu.mix, x, weights, reverse)
-    exact_y, exact_grads = run(exactly, x, weights, reverse, torch.float64)
+    y, grads = run(functools.partial(cpu.mix, passed_NL=passed), x, weights, reverse)
+    precise = functools.partial(exactly, passed_NL=passed)
+    exact_y, exact_grads = run(precise, x, weights, reverse, torch.float64)
     tolerance = loosen * TOLERANCE[x.dtype]
     assert y.dtype == x.dtype
     assert_near(y, exact_y, "y", tolerance)
@@ -86,6 +91,33 @@ BOTH = (False, True)
 def test_every_size_gives_the_reference_s_values_and_gradients(length: int, width: int) -> None:
     """A wrong border of a chunk, a register or a padding would show only where sizes do not fit."""
     assert_parity(*case(2, length, width), BOTH)
+
+
+@pytest.mark.parametrize("length", [1, 32, 33, 97])
+def test_steps_that_are_passed_by_give_the_reference_s(length: int) -> None:
+    """A step passed by in one chunk must be that one, in either direction, and have no gradient."""
+    passed = torch.rand(MANY, length, generator=torch.Generator().manual_seed(3)) > 0.5
+    assert_parity(*case(MANY, length, 8), BOTH, passed=passed)
+
+
+def test_none_passed_by_is_the_same_to_the_last_bit() -> None:
+    """Clean data must not pay for the support of missing values."""
+    x, weights = case(3, 70, 8)
+    none = torch.zeros(3, 70, dtype=torch.bool)
+    y, grads = run(cpu.mix, x, weights, BOTH)
+    same, same_grads = run(functools.partial(cpu.mix, passed_NL=none), x, weights, BOTH)
+    assert torch.equal(y, same)
+    assert all(torch.equal(grads[name], same_grads[name]) for name in NAMES)
+
+
+def test_a_step_that_is_passed_by_might_as_well_not_be_there() -> None:
+    """The state must stay what it is: without a convolution, the rest is a shorter sequence."""
+    x, weights = case(2, 40, 8, taps=1)
+    passed = torch.zeros(2, 40, dtype=torch.bool)
+    passed[:, [0, 3, 4, 5, 20, 39]] = True
+    y = exactly(x, weights, BOTH, passed)
+    torch.testing.assert_close(y[:, ~passed[0]], exactly(x[:, ~passed[0]], weights, BOTH))
+    assert not y[:, passed[0]].any()
 
 
 @pytest.mark.parametrize(

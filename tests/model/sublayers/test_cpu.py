@@ -69,8 +69,10 @@ def assert_parity(actual: list[Tensor], exact: list[Tensor]) -> None:
         )
 
 
-def attend(module: Any, heads: int, window: int | None) -> Any:
-    return lambda x, context, *w: module.attend(x, context, AttentionWeights(*w), heads, window, 0)
+def attend(module: Any, heads: int, window: int | None, barred: Tensor | None = None) -> Any:
+    return lambda x, context, *w: module.attend(
+        x, context, AttentionWeights(*w), heads, window, 0, barred
+    )
 
 
 @settings(max_examples=8, deadline=None, derandomize=True)
@@ -81,15 +83,34 @@ def attend(module: Any, heads: int, window: int | None) -> Any:
     heads=st.sampled_from([1, 2, 4]),
     head=st.sampled_from([4, 8]),
     window=st.sampled_from([None, WINDOW]),
+    barred=st.booleans(),
 )
 def test_attention_gives_the_reference_s_values_and_gradients(
-    N: int, Q: int, S: int | None, heads: int, head: int, window: int | None
+    N: int, Q: int, S: int | None, heads: int, head: int, window: int | None, barred: bool
 ) -> None:
     """A wrong border of a tile, a window or a group shows only at sizes that do not fit."""
     inputs = attention(N, Q, S, heads * head)
     window = None if S is not None else window
-    exact = results(attend(reference, heads, window), inputs, torch.float64)
-    assert_parity(results(attend(cpu, heads, window), inputs, torch.float32), exact)
+    shut = None
+    if barred:
+        shut = normal(N, S or Q, seed=9) > 0
+        shut[:, 0] &= S is None  # a context leaves one key to read
+    exact = results(attend(reference, heads, window, shut), inputs, torch.float64)
+    assert_parity(results(attend(cpu, heads, window, shut), inputs, torch.float32), exact)
+
+
+@pytest.mark.parametrize(("S", "window"), [(11, None), (None, None), (None, WINDOW)])
+def test_nothing_barred_is_the_same_as_no_bars_to_the_last_bit(
+    S: int | None, window: int | None
+) -> None:
+    """Clean data must not pay for the support of missing values."""
+    inputs = attention(3, 20, S, 8)
+    plain = results(attend(cpu, 2, window), inputs, torch.float32)
+    none = torch.zeros(3, S or 20, dtype=torch.bool)
+    for one, other in zip(
+        plain, results(attend(cpu, 2, window, none), inputs, torch.float32), strict=True
+    ):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("M", [1, TILE - 1, TILE + 1, GROUPS * TILE + 70])

@@ -45,3 +45,23 @@ def test_order_of_the_context_does_not_matter() -> None:
     x, context = torch.randn(1, 4, 8).double(), torch.randn(1, 7, 8).double()
     shuffled = context[:, torch.randperm(7)]
     torch.testing.assert_close(attention(x, context), attention(x, shuffled))
+
+
+def test_a_barred_key_might_as_well_not_be_there() -> None:
+    """Protects what is read from a patch that holds nothing: the same as from a shorter context."""
+    torch.manual_seed(0)
+    attention = Attention(8, 2, 0.0, SUBLAYERS, cross=True).double()
+    x, context = torch.randn(3, 5, 8).double(), torch.randn(3, 7, 8).double()
+    barred = torch.zeros(3, 7, dtype=torch.bool)
+    barred[:, [1, 4, 6]] = True
+    torch.testing.assert_close(attention(x, context, barred), attention(x, context[:, ~barred[0]]))
+
+
+def test_a_barred_token_still_reads_itself() -> None:
+    """Protects from a query without any key, whose softmax is NaN."""
+    torch.manual_seed(0)
+    attention = Attention(8, 2, 0.0, SUBLAYERS, window=3).double()
+    x = torch.randn(2, 6, 8).double()
+    dark = attention(x, barred_NS=torch.ones(2, 6, dtype=torch.bool))
+    alone = attention(x.reshape(12, 1, 8)).view_as(x)
+    torch.testing.assert_close(dark, alone)
