@@ -325,9 +325,8 @@ class BlockParams:
 class SearchParams:
     """How a recipe's settings for a data set are chosen (see ``s2tx.studies.search``).
 
-    ``space`` has the choices of each dotted key, such as ``model.dropout``; ``first`` the settings
-    that are tried before the sampler proposes its own, each with every key of the space; ``trials``
-    is the budget of each data set.
+    ``space`` has the choices of each dotted key, such as ``model.dropout``, the plain one first;
+    ``trials`` is the budget of each data set.
     """
 
     __pydantic_config__ = _STRICT
@@ -336,7 +335,6 @@ class SearchParams:
     seed: int
     trials: dict[str, int]
     space: dict[str, tuple[Scalar, ...]]
-    first: tuple[dict[str, Scalar], ...]
 
     def __post_init__(self) -> None:
         for data, trials in self.trials.items():

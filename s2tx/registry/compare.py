@@ -12,6 +12,7 @@ from s2tx.data.scaling import Scaler
 from s2tx.data.split import find_borders
 from s2tx.data.table import Table
 from s2tx.errors import InputError, S2TXError
+from s2tx.evaluation.bootstrap import block_bootstrap
 from s2tx.evaluation.metrics import Scores, score
 from s2tx.params import Params, PromoteParams, WindowParams
 from s2tx.training.bundle import Bundle
@@ -109,32 +110,3 @@ def _figure(scores: Scores, rule: PromoteParams) -> float:
 
 def _losses(scores: Scores, rule: PromoteParams) -> NDArray[np.float64]:
     return scores.window_mse if rule.metric == "mse" else scores.window_mae
-
-
-def block_bootstrap(
-    champion: NDArray[np.float64], challenger: NDArray[np.float64], block: int, rule: PromoteParams
-) -> float:
-    """Share of resamples in which the challenger's mean loss is lower by the margin.
-
-    The circular moving-block bootstrap: whole blocks of neighbouring windows are drawn, since
-    windows that overlap err alike; and the same blocks for both, since a hard week is hard for
-    both. A tie is no win, so equal losses give 0.
-
-    Args:
-        champion: (W,) loss of each window, in order of time.
-        challenger: (W,) loss of the same windows.
-        block: windows a block; at least the horizon.
-        rule: margin, number of resamples and seed.
-    """
-    W = len(champion)
-    block = min(block, W)
-    blocks = -(-W // block)
-    random = np.random.default_rng(rule.seed)
-    starts_RB = random.integers(0, W, size=(rule.resamples, blocks))
-
-    def sums(losses: NDArray[np.float64]) -> NDArray[np.float64]:
-        ahead = np.concatenate([[0.0], np.cumsum(np.concatenate([losses, losses[: block - 1]]))])
-        result: NDArray[np.float64] = (ahead[block:] - ahead[:-block])[starts_RB].sum(axis=1)
-        return result
-
-    return float(np.mean(sums(challenger) < sums(champion) * (1 - rule.min_gain)))

@@ -1,10 +1,18 @@
 """Settings chosen on validation windows only, with a fixed budget, every trial on record.
 
 ``python -m s2tx.studies.search --data-dir FOLDER`` (or ``s2tx study search``) tries, for each data
-set, as many settings of ``study.search.space`` as ``trials`` says: those listed under ``first``,
-then what Optuna's tree-structured Parzen estimator proposes. No test window is read. What was tried
-is in ``results/search/DATA.json``, from which a search that was killed goes on; the winner's
-settings stand in the recipe's ``data_sets`` in ``params.yaml``, where a test holds them together.
+set, as many settings of ``study.search.space`` as ``trials`` says. It begins at the first choice of
+every key, the plain one; then it changes one key of the champion at a time, in the order of the
+space; when every such change was tried, Optuna's tree-structured Parzen estimator proposes.
+
+A challenger becomes the champion as a model does in service (section ``promote``): its validation
+error must be lower, and a paired block bootstrap must say so with confidence. A few months of
+validation hold few independent windows, and the lowest of many errors on them is luck as often as
+skill: what cannot be told apart stays plain.
+
+No test window is read. What was tried is in ``results/search/DATA.json``, from which a search that
+was killed goes on; the champion's settings stand in the recipe's ``data_sets`` in ``params.yaml``,
+where a test holds them together.
 """
 
 from __future__ import annotations
@@ -21,16 +29,22 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from s2tx import fingerprint as identity
 from s2tx.data.missing import Mask
+from s2tx.data.split import find_borders
 from s2tx.data.table import Table
 from s2tx.errors import InputError, S2TXError
-from s2tx.params import Params, Scalar, SearchParams
+from s2tx.evaluation.bootstrap import block_bootstrap
+from s2tx.evaluation.metrics import score
+from s2tx.params import Params, PromoteParams, Scalar, SearchParams
 from s2tx.paths import Project, write_text
 from s2tx.studies.cell import Places, bring, validation_of
 from s2tx.studies.grid import Lines, places_of
 from s2tx.studies.plain import read_params
 from s2tx.studies.settings import Cell, Setting, resolve
+from s2tx.training.bundle import Bundle
 from s2tx.training.checkpoint import Checkpoint
 from s2tx.training.fit import NonFiniteLossError
 from s2tx.training.train import train
@@ -62,23 +76,25 @@ def search(
     wanted = params.study.search
     _check(wanted, data)
     budget = wanted.trials[data]
-    trials = [
-        trial
-        for trial in _read(places, data).get("trials", [])
-        if _stands(trial["settings"], wanted)
-        and trial["keys"] == [each.key for each in settings_of(data, trial["settings"], params)]
-    ]
+    trials: list[Trial] = []
+    for trial in _read(places, data).get("trials", []):
+        settings = trial["settings"]
+        if _stands(settings, wanted) and trial["keys"] == [
+            each.key for each in settings_of(data, settings, params)
+        ]:
+            trials.append(trial | _judge(trial, champion_of(trials), params.promote))
     table: Table | None = None
     while len(trials) < budget:
-        settings = propose(wanted, trials)
-        if settings is None:
+        proposed = propose(wanted, trials, champion_of(trials))
+        if proposed is None:
             note(f"{data}: every setting of the space was tried")
             break
-        cells = settings_of(data, settings, params)
+        cells = settings_of(data, proposed, params)
         if table is None:
             table = bring(cells[0].entry, folder, places.project.cache / "downloads")
-        note(f"{data}: trial {len(trials) + 1} of {budget}: {_text(settings)}")
-        trials.append(_try(settings, cells, table, places, note))
+        note(f"{data}: trial {len(trials) + 1} of {budget}: {_text(proposed)}")
+        trial = _try(proposed, cells, table, places, note)
+        trials.append(trial | _judge(trial, champion_of(trials), params.promote))
         _write(data, params, trials, places)
     return _write(data, params, trials, places)
 
@@ -100,16 +116,21 @@ def settings_of(data: str, settings: Settings, params: Params) -> list[Setting]:
     ]
 
 
-def propose(wanted: SearchParams, trials: Sequence[Trial]) -> Settings | None:
+def propose(
+    wanted: SearchParams, trials: Sequence[Trial], champion: Trial | None
+) -> Settings | None:
     """Settings that were not tried yet; None if there seem to be none.
 
     They depend on the trials so far and on the seed alone, so a search that was killed goes on as
     if it had not been.
     """
     tried = [trial["settings"] for trial in trials]
-    for settings in wanted.first:
+    plain = {key: choices[0] for key, choices in wanted.space.items()}
+    base: Settings = plain if champion is None else champion["settings"]
+    near = [base | {key: choice} for key, choices in wanted.space.items() for choice in choices]
+    for settings in (plain, *near):
         if settings not in tried:
-            return dict(settings)
+            return settings
     try:
         import optuna
     except ImportError as error:
@@ -140,9 +161,10 @@ def propose(wanted: SearchParams, trials: Sequence[Trial]) -> Settings | None:
 def _try(
     settings: Settings, cells: Sequence[Setting], table: Table, places: Places, note: Note
 ) -> Trial:
-    """Train at each horizon; the value is the mean validation MSE of the epochs that are kept."""
+    """Train at each horizon; the value is the mean validation MSE of what is kept."""
     began = time.perf_counter()
     errors: dict[str, Any] = {}
+    blocks: list[float] = []
     reason = None
     for cell in cells:
         mask = Mask(table.observed, 0)
@@ -154,6 +176,7 @@ def _try(
             reason = str(error).splitlines()[0]
             break
         errors[str(cell.cell.horizon)] = validation_of(cell, history)
+        blocks += _blocks(bundle, table, cell.params)
         Checkpoint.of_run(places.checkpoints, bundle.fingerprint).discard()
     value = None if reason else fmean(each["mse"] for each in errors.values())
     return {
@@ -161,15 +184,38 @@ def _try(
         "value": value,
         "failed": reason,
         "validation": errors,
+        "block_mse": blocks,
         "seconds": time.perf_counter() - began,
         "keys": [cell.key for cell in cells],
     }
 
 
-def best_of(trials: Sequence[Trial]) -> Trial | None:
-    """The trial with the lowest value; None if none ended well."""
-    ended = [trial for trial in trials if trial["value"] is not None]
-    return min(ended, key=lambda trial: float(trial["value"]), default=None)
+def _blocks(bundle: Bundle, table: Table, params: Params) -> list[float]:
+    """Validation MSE of each stretch of H windows: what lies further apart errs independently."""
+    borders = find_borders(len(table.times), table.card, params.data, bundle.window)
+    look_back, horizon = bundle.window.look_back, bundle.window.horizon
+    origins = borders.origins("validation", look_back, horizon)
+    size = params.evaluate.batch_size
+    losses = score(bundle, table, origins, bundle.scaler, size).window_mse
+    parts = np.array_split(losses, max(len(losses) // horizon, 1))
+    return [float(np.nanmean(part)) for part in parts]
+
+
+def _judge(trial: Trial, champion: Trial | None, rule: PromoteParams) -> dict[str, Any]:
+    """Whether a trial takes the place of the champion, and with what confidence."""
+    if trial["value"] is None:
+        return {"confidence": None, "promoted": False}
+    if champion is None:
+        return {"confidence": None, "promoted": True}
+    old, new = np.array(champion["block_mse"]), np.array(trial["block_mse"])
+    confidence = block_bootstrap(old, new, 1, rule)
+    better = trial["value"] < champion["value"] * (1 - rule.min_gain)
+    return {"confidence": confidence, "promoted": better and confidence >= rule.confidence}
+
+
+def champion_of(trials: Sequence[Trial]) -> Trial | None:
+    """The last trial that took the place; None if none ended well."""
+    return next((trial for trial in reversed(trials) if trial["promoted"]), None)
 
 
 def _check(wanted: SearchParams, data: str) -> None:
@@ -178,19 +224,6 @@ def _check(wanted: SearchParams, data: str) -> None:
             f"study.search.trials has no budget for {data}",
             f"Give one of {', '.join(wanted.trials)}, or add it there",
         )
-    for at, settings in enumerate(wanted.first):
-        for key, choices in wanted.space.items():
-            if key not in settings or settings[key] not in choices:
-                raise InputError(
-                    f"study.search.first.{at} has {key} = {settings.get(key)!r}",
-                    f"Give every key of the space, here one of {list(choices)}",
-                )
-        for key in settings:
-            if key not in wanted.space:
-                raise InputError(
-                    f"study.search.first.{at}.{key} is not in study.search.space",
-                    "Take it out, or give its choices there",
-                )
 
 
 def _stands(settings: Settings, wanted: SearchParams) -> bool:
@@ -215,11 +248,12 @@ def _read(places: Places, data: str) -> dict[str, Any]:
 
 def _write(data: str, params: Params, trials: Sequence[Trial], places: Places) -> dict[str, Any]:
     wanted = params.study.search
-    best = best_of(trials)
+    best = champion_of(trials)
     record = {
         "receipt": {
             "command": f"python -m s2tx.studies.search --data-sets {data}",
-            "chosen_by": "the mean validation MSE over the horizons; no test window is read",
+            "chosen_by": "the validation MSE: lower, with the confidence of section promote in a "
+            "paired block bootstrap; no test window is read",
             "code": {"commit": identity.git_commit(places.project.root)},
             "machine": identity.machine(),
         },
