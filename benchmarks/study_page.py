@@ -15,15 +15,19 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
 
 
 def search(records: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """What was tried for each data set, in the order of trial; the winner is bold."""
+    """What was tried for each data set, in the order of trial; who took the place is bold."""
     yield "## How the settings were chosen"
     yield ""
     yield (
         "By `s2tx study search`, on validation windows alone: it never reads a test window. The "
-        "budget of each data set is fixed before it begins; the first trials are listed in "
-        "`params.yaml`, the others proposed by Optuna. Every trial is shown, the winner in bold; "
-        "its settings are those of the recipe in `params.yaml`, at every horizon and seed. A data "
-        "set that is not here was not searched, and takes the recipe as it stands."
+        "budget of each data set is fixed before it begins. The first trial takes the first choice "
+        "of every key, the plain one; each next changes one key of the champion, and when all such "
+        "changes were tried, Optuna proposes. A trial takes the champion's place by the rule that "
+        "promotes a model in service: a lower error, and the confidence of section `promote` in a "
+        "paired bootstrap of stretches as long as the horizon. Every trial is shown, those that "
+        "took the place in bold; the last one's settings are those of the recipe in `params.yaml`, "
+        "at every horizon and seed. A data set that is not here was not searched, and takes the "
+        "recipe as it stands."
     )
     for data, record in records.items():
         keys = list(record["space"])
@@ -37,15 +41,17 @@ def search(records: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         rows = []
         for at, trial in enumerate(record["trials"]):
             value = "failed" if trial["value"] is None else f"{trial['value']:.4f}"
-            won = trial["settings"] == record["best"]["settings"]
+            sure = trial["confidence"]
             cells = [
                 str(at + 1),
                 *(_value(trial["settings"][key]) for key in varied),
                 value,
+                "-" if sure is None else f"{sure:.2f}",
                 f"{trial['seconds']:.0f}",
             ]
-            rows.append([f"**{cell}**" for cell in cells] if won else cells)
-        heads = ["trial", *(f"`{key}`" for key in varied), "validation MSE", "seconds"]
+            rows.append([f"**{cell}**" for cell in cells] if trial["promoted"] else cells)
+        heads = [f"`{key}`" for key in varied]
+        heads = ["trial", *heads, "validation MSE", "confidence", "seconds"]
         yield from table(heads, rows)
 
 

@@ -1,7 +1,8 @@
 """The figures of README and docs, made from ``results/*.json`` and never typed.
 
 ``python -m benchmarks.tables`` rewrites what stands between the two markers in the README and in
-docs/performance.md, and, once there is a ``results/grid.json``, the page of the grid.
+docs/performance.md, and, once there are ``results/grid.json`` and ``results/missing.json``, their
+pages.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks import grid_page, performance_page
+from benchmarks import gaps_page, grid_page, missing_page, performance_page
 from benchmarks.project import RESULTS, ROOT
 from s2tx.paths import write_text
+from s2tx.studies.plain import read_params
 
 BEGIN = "<!-- results:begin (python -m benchmarks.tables) -->"
 END = "<!-- results:end -->"
@@ -38,8 +40,18 @@ def performance() -> str:
 def benchmarks() -> str:
     """The whole of docs/benchmarks.md."""
     searches = {path.stem: _read(f"search/{path.stem}") for path in sorted(SEARCHES.glob("*.json"))}
-    context = _read("context") if (RESULTS / "context.json").exists() else None
-    return grid_page.page(_read("grid"), searches, context)
+    return grid_page.page(_read("grid"), searches, _read_any("context"))
+
+
+def missing() -> str:
+    """The whole of docs/missing-values.md."""
+    parts = read_params(ROOT / "params.yaml").study.missing.parts
+    return missing_page.page(_read("missing"), parts, _read_any("gaps"))
+
+
+def has_missing() -> bool:
+    """Whether the study of missing values was ever run."""
+    return (RESULTS / "missing.json").exists()
 
 
 def has_grid() -> bool:
@@ -55,6 +67,11 @@ def insert(page: str, text: str) -> str:
 
 def _read(name: str) -> Any:
     return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def _read_any(name: str) -> Any:
+    """None where it was never run."""
+    return _read(name) if (RESULTS / f"{name}.json").exists() else None
 
 
 def _trust(trust: dict[str, Any]) -> Iterator[str]:
@@ -103,6 +120,11 @@ def main() -> int:
         write_text(page, insert(page.read_text(encoding="utf-8"), text))
     if has_grid():
         write_text(grid_page.PAGE, benchmarks())
+    if has_missing():
+        write_text(missing_page.PAGE, missing())
+        missing_page.draw(_read("missing"))
+        if (gaps := _read_any("gaps")) is not None:
+            gaps_page.draw(gaps)
     return 0
 
 

@@ -343,6 +343,47 @@ class SearchParams:
 
 
 @dataclass(frozen=True)
+class ConditionParams:
+    """Ways in which inputs lose values: each rate with each length and each fill."""
+
+    __pydantic_config__ = _STRICT
+    pattern: Pattern
+    rates: tuple[float, ...]
+    steps: tuple[int, ...]
+    fills: tuple[Literal["mask", "forward", "linear", "mean", "seasonal"], ...]
+
+    def __post_init__(self) -> None:
+        for at, rate in enumerate(self.rates):
+            _check(0 <= rate < 1, f"rates.{at}", rate, "give a share from 0 to below 1")
+        for at, steps in enumerate(self.steps):
+            _check(steps >= 1, f"steps.{at}", steps, "give 1 or more")
+
+
+@dataclass(frozen=True)
+class MissingParams:
+    """The study of missing values (see ``s2tx.studies.missing``).
+
+    ``test`` and ``trained`` list the cells of either protocol; ``trained_rates`` and
+    ``block_steps`` are those of the second; ``parts`` are the recipes that leave one part out, each
+    beside the first.
+    """
+
+    __pydantic_config__ = _STRICT
+    seed: int
+    block_steps: int
+    conditions: tuple[ConditionParams, ...]
+    test: tuple[BlockParams, ...]
+    trained: tuple[BlockParams, ...]
+    trained_rates: tuple[float, ...]
+    parts: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _check(self.block_steps >= 1, "block_steps", self.block_steps, "give 1 or more")
+        for at, rate in enumerate(self.trained_rates):
+            _check(0 < rate < 1, f"trained_rates.{at}", rate, "give a share between 0 and 1")
+
+
+@dataclass(frozen=True)
 class StudyParams:
     """The grid: the blocks of ``first`` in turn, then every recipe that is ``compared`` on every
     data set, horizon and seed; the other recipes run in the blocks that name them alone.
@@ -356,6 +397,7 @@ class StudyParams:
     compared: tuple[str, ...]
     recipes: dict[str, RecipeParams]
     search: SearchParams
+    missing: MissingParams
 
     def __post_init__(self) -> None:
         for key in ("data_sets", "horizons", "seeds", "compared", "recipes"):

@@ -286,6 +286,22 @@ def context(context: typer.Context) -> None:
     raise typer.Exit(run_context(context.args))
 
 
+@study.command("missing", add_help_option=False, context_settings=_OWN)
+def missing(context: typer.Context) -> None:
+    """Score finished cells under missing values, and some trained under them (see --help)."""
+    from s2tx.studies.missing import main as run_missing
+
+    raise typer.Exit(run_missing(context.args))
+
+
+@study.command("gaps", add_help_option=False, context_settings=_OWN)
+def gaps(context: typer.Context) -> None:
+    """Map what the attention of trained cells reads beside a gap (see --help)."""
+    from s2tx.studies.gaps import main as run_gaps
+
+    raise typer.Exit(run_gaps(context.args))
+
+
 @app.command(rich_help_panel=STUDIES)
 def audit(
     cell: Annotated[str, typer.Argument(help="Of the grid, such as ETTh1-96-best-2024.")],

@@ -16,6 +16,7 @@ from s2tx.data.catalog import Entry, find
 from s2tx.errors import InputError
 from s2tx.evaluation.evaluate import season_of
 from s2tx.params import (
+    BlockParams,
     ModelParams,
     Network,
     Params,
@@ -171,14 +172,23 @@ def order(study: StudyParams) -> list[Cell]:
 
 
 def _order(study: StudyParams) -> Iterator[Cell]:
-    for at, block in enumerate(study.first):
-        if not 1 <= block.seeds <= len(study.seeds):
-            raise InputError(
-                f"study.first.{at}.seeds is {block.seeds}", f"Give 1 to {len(study.seeds)}"
-            )
-        seeds = study.seeds[: block.seeds]
-        yield from _cells(study, block.data_sets, block.horizons, block.recipes, seeds)
+    for block in study.first:
+        yield from block_cells(study, block)
     yield from _cells(study, study.data_sets, study.horizons, study.compared, study.seeds)
+
+
+def block_cells(study: StudyParams, block: BlockParams) -> Iterator[Cell]:
+    """The cells that a block of section ``study`` names.
+
+    Raises:
+        InputError: it names a recipe that is not there, or more seeds than there are.
+    """
+    if not 1 <= block.seeds <= len(study.seeds):
+        raise InputError(
+            f"a block of section study has seeds: {block.seeds}", f"Give 1 to {len(study.seeds)}"
+        )
+    seeds = study.seeds[: block.seeds]
+    yield from _cells(study, block.data_sets, block.horizons, block.recipes, seeds)
 
 
 def _cells(

@@ -7,29 +7,32 @@ from typing import Any
 from benchmarks import study_page
 
 
-def trial(rate: float, value: float | None) -> dict[str, Any]:
+def trial(rate: float, value: float | None, confidence: float | None = None) -> dict[str, Any]:
     return {
         "settings": {"model.dropout": rate, "model.revin": True},
         "value": value,
+        "confidence": confidence,
+        "promoted": value == 0.5,
         "seconds": 61.2,
     }
 
 
-def test_every_trial_is_shown_and_the_winner_bold() -> None:
+def test_every_trial_is_shown_and_the_champions_bold() -> None:
     """Protects from a search whose failures and losers vanish."""
     record = {
         "space": {"model.dropout": [0.1, 0.3], "model.revin": [True]},
-        "trials": [trial(0.1, None), trial(0.3, 0.5)],
+        "trials": [trial(0.1, None), trial(0.3, 0.5), trial(0.1, 0.49, 0.625)],
         "best": {"settings": trial(0.3, 0.5)["settings"], "value": 0.5},
-        "budget": 3,
+        "budget": 4,
         "horizons": [96, 720],
         "seed": 1,
     }
     page = "\n".join(study_page.search({"ETTh1": record}))
-    assert "### ETTh1: 2 of 3 trials, horizon 96, 720, seed 1" in page
-    assert "| trial | `model.dropout` | validation MSE | seconds |" in page
-    assert "| 1 | 0.1 | failed | 61 |" in page
-    assert "| **2** | **0.3** | **0.5000** | **61** |" in page
+    assert "### ETTh1: 3 of 4 trials, horizon 96, 720, seed 1" in page
+    assert "| trial | `model.dropout` | validation MSE | confidence | seconds |" in page
+    assert "| 1 | 0.1 | failed | - | 61 |" in page
+    assert "| **2** | **0.3** | **0.5000** | **-** | **61** |" in page
+    assert "| 3 | 0.1 | 0.4900 | 0.62 | 61 |" in page
 
 
 def test_the_context_is_shown_by_what_changes_without_it() -> None:

@@ -5,9 +5,19 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from benchmarks import grid_page
+from benchmarks import grid_page, missing_page
 from benchmarks.grid_page import Grid
-from benchmarks.tables import PERFORMANCE, README, benchmarks, has_grid, insert, performance, render
+from benchmarks.tables import (
+    PERFORMANCE,
+    README,
+    benchmarks,
+    has_grid,
+    has_missing,
+    insert,
+    missing,
+    performance,
+    render,
+)
 from s2tx.studies.collect import summary
 from tests.conftest import ROOT
 
@@ -29,10 +39,12 @@ def test_every_results_file_has_a_receipt() -> None:
         assert receipt["machine"], file
 
 
-def test_the_page_shows_the_grid() -> None:
-    """Protects the page from a figure typed by hand, or left behind by a new run."""
+def test_the_pages_of_the_studies_show_their_results() -> None:
+    """Protects the pages from a figure typed by hand, or left behind by a new run."""
     if has_grid():
         assert grid_page.PAGE.read_text(encoding="utf-8") == benchmarks()
+    if has_missing():
+        assert missing_page.PAGE.read_text(encoding="utf-8") == missing()
 
 
 def cell(recipe: str, horizon: int, mse: float, seed: int = 1) -> dict[str, Any]:

@@ -9,7 +9,14 @@ import pytest
 
 from s2tx import fingerprint
 from s2tx.data import catalog
-from s2tx.params import BlockParams, Params, RecipeParams, SearchParams, StudyParams
+from s2tx.params import (
+    BlockParams,
+    MissingParams,
+    Params,
+    RecipeParams,
+    SearchParams,
+    StudyParams,
+)
 from s2tx.paths import Project
 from s2tx.studies.cell import Places
 from s2tx.studies.grid import places_of
@@ -63,6 +70,7 @@ def study(params: Params) -> Params:
             compared=("naive", "dlinear", "s2tx"),
             recipes={"naive": NAIVE, "dlinear": DLINEAR, "s2tx": S2TX},
             search=SEARCH,
+            missing=MissingParams(1, 6, (), (), (), (), ()),
         ),
     )
 

@@ -1,0 +1,70 @@
+"""The part of ``docs/missing-values.md`` about attention beside a gap, and its picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from benchmarks.project import ROOT
+from benchmarks.study_page import table
+
+IMAGE = ROOT / "docs" / "images" / "gaps.png"
+_KINDS = {"local": "local patches", "cross": "global patches"}
+
+
+def section(record: Mapping[str, Any]) -> Iterator[str]:
+    """What attention reads of patches in which nothing was observed."""
+    yield "## Where attention looks beside a gap"
+    yield ""
+    yield (
+        f"`{record['receipt']['command'].split(' --')[0]}`: {record['receipt']['protocol']}. What "
+        "a local patch reads, on average over windows, variates, blocks and heads: the share that "
+        "goes to empty patches (their number in brackets)."
+    )
+    yield ""
+    rows = []
+    for cell in record["cells"]:
+        shares = [_share(cell.get(kind)) for kind in _KINDS]
+        rows.append([f"`{_name(cell)}`", *shares])
+    yield from table(["cell", *(f"of the {label}" for label in _KINDS.values())], rows)
+    yield ""
+    yield "![Attention maps beside a gap](images/gaps.png)"
+    yield ""
+    yield (
+        "*Each row is a local patch, oldest first, each column what it reads; between the lines "
+        "lie the empty patches. An empty patch still reads itself.*"
+    )
+
+
+def draw(record: Mapping[str, Any]) -> None:
+    """The maps, a row of panels a cell."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    cells = record["cells"]
+    figure = Figure(figsize=(8.4, 3.2 * len(cells)), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(cells), len(_KINDS), squeeze=False)
+    for cell, panels in zip(cells, grid, strict=True):
+        for (kind, label), panel in zip(_KINDS.items(), panels, strict=True):
+            if kind not in cell:
+                panel.set_visible(False)
+                continue
+            panel.imshow(cell[kind]["map"], aspect="auto", cmap="Blues", interpolation="nearest")
+            empty = [at for at, flag in enumerate(cell[kind]["empty"]) if flag]
+            for edge in (empty[0] - 0.5, empty[-1] + 0.5) if empty else ():
+                panel.axvline(edge, color="tab:red", lw=1)
+            panel.set_title(f"{_name(cell)}: {label}", fontsize=9)
+            panel.tick_params(labelsize=7)
+    figure.savefig(IMAGE, dpi=110, metadata={"Software": None})
+
+
+def _name(cell: Mapping[str, Any]) -> str:
+    return "-".join(map(str, cell["cell"].values()))
+
+
+def _share(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    empty = found["empty"]
+    return f"{found['share_of_empty']:.1%} ({sum(empty)} of {len(empty)})"

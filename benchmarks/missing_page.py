@@ -1,0 +1,384 @@
+"""``docs/missing-values.md`` and its picture, made from ``results/missing.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from benchmarks import gaps_page
+from benchmarks.project import ROOT
+from benchmarks.study_page import table
+
+PAGE = ROOT / "docs" / "missing-values.md"
+IMAGE = ROOT / "docs" / "images" / "missing.png"
+CLAIMED, CLAIMED_SST = 0.047, 0.134  # at 40 % missing, arXiv 2502.11340
+WANTED, WANTED_CLEAN = 0.02, 0.01
+RATE, WHERE = 0.4, ("ETTh1", 96)
+
+INTRODUCTION = """# Missing values
+
+<!-- Made by `python -m benchmarks.tables` from results/missing.json: do not edit. -->
+
+The paper's claim: with 40 % of the values missing, S2TX loses 4.7 % of its MSE where SST loses
+13.4 %. It leaves open how they are missing, whether in training too, and what stands in their
+place. Here all three are said, and one command repeats it: `s2tx study missing` (section
+`study.missing` of `params.yaml`; a receipt a cell in `results/missing/`).
+
+- **What is hidden**: *blocks* of 24 steps of one variate, up to the rate; single *points*; a
+  *sensor* for 28 blocks on end; a *blackout* of all variates for 24 steps; the *tail*, the newest
+  steps of every look-back. Masks are seeded and over rows: all models see the same gaps.
+- **From whom**: under the protocol *test*, from the inputs of test windows alone, and the weights
+  are those of the grid, trained on complete data. Under *trained*, from the inputs of training
+  windows too, by another draw at the same rate.
+- **What stands in their place**: under *mask* the network is told. S2TX then normalises by what was
+  observed, and with `skip_missing` reads no patch in which nothing was; PatchTST, SST and `paper`
+  get zero after RevIN, the observed mean; DLinear the mean of the train rows. The other fills are
+  what a user would do first: the last value carried *forward*, a *linear* bridge, the window's
+  *mean*, the last value of the same hour (*seasonal*). They read the look-back alone.
+- **Targets** are complete, every test window is scored. A rise is the MSE over that of the same
+  recipe trained and tested on complete data, averaged over seeds.
+
+`best_masked` is `best`, trained with values hidden at random from half of its windows
+(`train.masking`); the recipes `masked_...` are `best_masked` with one part changed.
+"""
+
+
+@dataclass(frozen=True)
+class Results:
+    """``missing.json``, looked up by data set, horizon and recipe."""
+
+    cells: Sequence[Mapping[str, Any]]
+
+    def of(
+        self, data: str, horizon: int, recipe: str, protocol: str = "test"
+    ) -> list[Mapping[str, Any]]:
+        """One record a seed."""
+        named = (data, horizon, recipe, protocol)
+        return [each for each in self.cells if _name(each) == named]
+
+    def places(self, protocol: str = "test") -> list[tuple[str, int]]:
+        """Data sets and horizons of which anything was run."""
+        names = (_name(each) for each in self.cells)
+        return list(dict.fromkeys((data, at) for data, at, _, kind in names if kind == protocol))
+
+    def recipes(self, data: str, horizon: int, protocol: str = "test") -> list[str]:
+        names = (_name(each) for each in self.cells)
+        wanted = (data, horizon, protocol)
+        found = (recipe for at, H, recipe, kind in names if (at, H, kind) == wanted)
+        return list(dict.fromkeys(found))
+
+    def clean(self, data: str, horizon: int, recipe: str) -> float | None:
+        """Mean MSE on complete data."""
+        found = [each["clean"]["mse"] for each in self.of(data, horizon, recipe)]
+        return fmean(found) if found else None
+
+    def rise(self, data: str, horizon: int, recipe: str, **condition: Any) -> float | None:
+        """Mean share by which the MSE is higher; None where it was not run."""
+        found = []
+        for record in self.of(data, horizon, recipe):
+            for line in record["scores"]:
+                if condition.items() <= line.items():
+                    found.append(line["mse"] / record["clean"]["mse"] - 1)
+        return fmean(found) if found else None
+
+
+def page(
+    tree: Mapping[str, Any], parts: Sequence[str], gaps: Mapping[str, Any] | None = None
+) -> str:
+    """The whole of ``docs/missing-values.md``.
+
+    Args:
+        tree: ``results/missing.json``.
+        parts: recipes of the attribution, the whole one first.
+        gaps: ``results/gaps.json``.
+    """
+    results = Results(tree["cells"])
+    sections = [INTRODUCTION, "\n".join(_claims(results))]
+    if _curves(results):
+        sections.append(
+            "![Rise of the MSE with the share of missing inputs](images/missing.png)\n\n"
+            "*Rise of the MSE over that on complete data as blocks of the test inputs go missing; "
+            "every model is told what is missing.*"
+        )
+    sections.append("\n".join(_parts(results, parts)))
+    if gaps is not None:
+        sections.append("\n".join(gaps_page.section(gaps)))
+    for data, horizon in results.places():
+        recipes = [name for name in results.recipes(data, horizon) if name not in parts[2:]]
+        sections.append("\n".join(_of_place(results, data, horizon, recipes)))
+    sections.append("\n".join(_trained(results)))
+    sections.append("\n".join(_not_run(tree["not_run"])))
+    return "\n\n".join(part.strip("\n") for part in sections) + "\n"
+
+
+def draw(tree: Mapping[str, Any]) -> None:
+    """The curves as a picture, one panel a data set and horizon."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    curves = _curves(Results(tree["cells"]))
+    if not curves:
+        return
+    columns = min(len(curves), 3)
+    rows = -(-len(curves) // columns)
+    figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for panel, ((data, horizon), lines) in zip(panels, curves.items(), strict=False):
+        for recipe, points in lines.items():
+            rates, rises = zip(*points, strict=True)
+            panel.plot([100 * r for r in rates], [100 * r for r in rises], "o-", ms=3, label=recipe)
+        panel.set_title(f"{data}, horizon {horizon}", fontsize=10)
+        panel.set_xlabel("missing, %")
+        panel.set_ylabel("MSE, % above complete")
+        panel.grid(alpha=0.3)
+        panel.legend(fontsize=7)
+    for panel in panels[len(curves) :]:
+        panel.set_visible(False)
+    figure.savefig(IMAGE, dpi=110, metadata={"Software": None})
+
+
+def _curves(results: Results) -> dict[tuple[str, int], dict[str, list[tuple[float, float]]]]:
+    """By place and recipe, the rises along the rates of blocks under ``mask``."""
+    curves: dict[tuple[str, int], dict[str, list[tuple[float, float]]]] = {}
+    for place in results.places():
+        for recipe in results.recipes(*place):
+            if recipe.startswith("masked_"):
+                continue
+            points = [
+                (rate, rise)
+                for rate in _rates(results)
+                if (rise := _blocks(results, *place, recipe, rate)) is not None
+            ]
+            if points:
+                curves.setdefault(place, {})[recipe] = [(0.0, 0.0), *points]
+    return curves
+
+
+def _rates(results: Results, fill: str = "mask") -> list[float]:
+    rates = {
+        line["rate"]
+        for each in results.cells
+        for line in each["scores"]
+        if line["pattern"] == "block" and line["fill"] == fill and each["protocol"] == "test"
+    }
+    return sorted(rates)
+
+
+def _blocks(
+    results: Results, data: str, horizon: int, recipe: str, rate: float, fill: str = "mask"
+) -> float | None:
+    return results.rise(data, horizon, recipe, pattern="block", rate=rate, fill=fill)
+
+
+# --- Sections -----------------------------------------------------------------------------------
+
+
+def _claims(results: Results) -> Iterator[str]:
+    """What was claimed or wanted, and whether it holds."""
+    yield "## What holds"
+    yield ""
+    rows = []
+    for recipe, claim in (("paper", CLAIMED), ("sst", CLAIMED_SST)):
+        found = {
+            f"test, {fill}": _blocks(results, *WHERE, recipe, RATE, fill)
+            for fill in ("mask", "forward", "linear", "mean", "seasonal")
+        }
+        found["trained, mask"] = _trained_rise(results, *WHERE, recipe)
+        known = {label: rise for label, rise in found.items() if rise is not None}
+        shown = ", ".join(f"{label} {_share(rise)}" for label, rise in known.items())
+        held = any(rise <= claim for rise in known.values())
+        rows.append(
+            [
+                f"`{recipe}` at 40 % missing on ETTh1-96 loses {claim:.1%}, as the paper says",
+                shown or "not run",
+                "yes" if held else "no",
+            ]
+        )
+    rise = _blocks(results, *WHERE, "best_masked", RATE)
+    rows.append(
+        [
+            f"`best_masked` loses at most {WANTED:.0%} there (test, mask)",
+            _share(rise),
+            _verdict(rise, WANTED),
+        ]
+    )
+    for data, horizon in (WHERE, ("ETTh1", 720)):
+        plain = results.clean(data, horizon, "best")
+        masked = results.clean(data, horizon, "best_masked")
+        cost = None if plain is None or masked is None else masked / plain - 1
+        rows.append(
+            [
+                f"and on complete data, {data}-{horizon}, costs at most {WANTED_CLEAN:.0%} "
+                "beside `best`",
+                _share(cost),
+                _verdict(cost, WANTED_CLEAN),
+            ]
+        )
+    yield from table(["claim", "found", "holds"], rows)
+
+
+def _parts(results: Results, parts: Sequence[str]) -> Iterator[str]:
+    """What each part gives, pattern by pattern."""
+    yield "## Which part gives the robustness?"
+    yield ""
+    patterns = ("block", "point", "sensor", "blackout")
+    whole, *others = parts
+    names = [name for name in parts if results.of(*WHERE, name)]
+    if whole not in names:
+        yield "Not run."
+        return
+    losses: dict[str, list[float | None]] = {
+        name: [
+            results.rise(*WHERE, name, pattern=pattern, rate=RATE, fill="mask")
+            for pattern in patterns
+        ]
+        + [results.rise(*WHERE, name, pattern="tail", steps=24, fill="mask")]
+        for name in names
+    }
+    yield (
+        f"ETTh1-96 at 40 % missing, under *mask*: the rise of the MSE over the recipe's own on "
+        f"complete data. `{whole}` is whole; of the others each has one part changed, and was "
+        "trained anew. `best` is without random masking."
+    )
+    yield ""
+    rows = []
+    for name in names:
+        clean = results.clean(*WHERE, name)
+        shown = "" if clean is None else f"{clean:.4f}"
+        rows.append([f"`{name}`", shown, *map(_share, losses[name])])
+    yield from table(["recipe", "complete", *patterns, "tail of 24"], rows)
+    yield ""
+    first = losses[whole][0]
+    costs = {
+        name: each[0] - first
+        for name, each in losses.items()
+        if name in others and each[0] is not None and first is not None
+    }
+    if not costs:
+        return
+    ranked = sorted(costs, key=lambda name: -costs[name])
+    told = ", ".join(f"`{name}` {100 * costs[name]:+.1f}" for name in ranked)
+    yield (
+        f"Under blocks, the change of a part moves the rise of {_share(first)} by so many points: "
+        f"{told}. The most is given by what `{ranked[0]}` lacks."
+    )
+
+
+def _of_place(results: Results, data: str, horizon: int, recipes: Sequence[str]) -> Iterator[str]:
+    """One data set and horizon under the protocol test."""
+    yield f"## {data}, horizon {horizon}"
+    yield ""
+    yield "Blocks, under *mask*:"
+    yield ""
+    rates = _rates(results)
+    rows = []
+    for recipe in recipes:
+        clean, seeds = results.clean(data, horizon, recipe), results.of(data, horizon, recipe)
+        rises = [_share(_blocks(results, data, horizon, recipe, rate)) for rate in rates]
+        rows.append([f"`{recipe}`", str(len(seeds)), f"{clean:.4f}", *rises])
+    yield from table(["recipe", "seeds", "complete", *(f"{rate:.0%}" for rate in rates)], rows)
+    fills = ("forward", "linear", "mean", "seasonal")
+    some = _rates(results, fills[0])
+    if any(_blocks(results, data, horizon, recipes[0], rate, fills[0]) for rate in some):
+        yield ""
+        yield "Blocks, filled:"
+        yield ""
+        rows = [
+            [
+                f"`{recipe}`",
+                *(
+                    _share(_blocks(results, data, horizon, recipe, rate, fill))
+                    for fill in fills
+                    for rate in some
+                ),
+            ]
+            for recipe in recipes
+        ]
+        yield from table(["recipe", *(f"{f} {r:.0%}" for f in fills for r in some)], rows)
+    heads: dict[str, dict[str, Any]] = {
+        f"{pattern}, {fill}": {"pattern": pattern, "rate": RATE, "fill": fill}
+        for pattern in ("point", "sensor", "blackout")
+        for fill in ("mask", "forward")
+    }
+    heads |= {
+        f"tail {steps}, {fill}": {"pattern": "tail", "steps": steps, "fill": fill}
+        for steps in (1, 6, 24, 48)
+        for fill in ("mask", "forward")
+    }
+    rows = [
+        [f"`{recipe}`", *(_share(results.rise(data, horizon, recipe, **c)) for c in heads.values())]
+        for recipe in recipes
+    ]
+    if any(cell for row in rows for cell in row[1:]):
+        yield ""
+        yield "Other patterns: 40 % missing, or the newest steps of every look-back:"
+        yield ""
+        yield from table(["recipe", *heads], rows)
+
+
+def _trained_rise(results: Results, data: str, horizon: int, recipe: str) -> float | None:
+    """Over the clean MSE of the cell that was trained on complete data."""
+    clean = results.clean(data, horizon, recipe)
+    found = [record["scores"][0]["mse"] for record in results.of(data, horizon, recipe, "trained")]
+    return fmean(found) / clean - 1 if found and clean is not None else None
+
+
+def _trained(results: Results) -> Iterator[str]:
+    yield "## Trained on rows that lose values too"
+    yield ""
+    places = results.places("trained")
+    if not places:
+        yield "Not run."
+        return
+    yield (
+        "Blocks of 24 steps, 40 % of the training rows' values and, by another draw, 40 % of the "
+        "test rows' hidden, under *mask*. The rise is over the MSE of the same recipe trained and "
+        "tested on complete data."
+    )
+    yield ""
+    rows = []
+    for data, horizon in places:
+        for recipe in results.recipes(data, horizon, "trained"):
+            records = results.of(data, horizon, recipe, "trained")
+            missing = fmean(each["scores"][0]["mse"] for each in records)
+            complete = fmean(each["clean"]["mse"] for each in records)
+            rows.append(
+                [
+                    f"{data}-{horizon}",
+                    f"`{recipe}`",
+                    str(len(records)),
+                    f"{missing:.4f}",
+                    _share(_trained_rise(results, data, horizon, recipe)),
+                    f"{complete:.4f}",
+                ]
+            )
+    yield from table(
+        ["cell", "recipe", "seeds", "MSE at 40 %", "rise", "the same weights on complete inputs"],
+        rows,
+    )
+
+
+def _not_run(reasons: Mapping[str, str]) -> Iterator[str]:
+    yield "## Not run"
+    yield ""
+    if not reasons:
+        yield "Everything that `params.yaml` lists was run."
+    for reason in dict.fromkeys(reasons.values()):
+        names = [name for name, why in reasons.items() if why == reason]
+        yield f"- {reason}: {', '.join(names)}"
+
+
+def _name(record: Mapping[str, Any]) -> tuple[str, int, str, str]:
+    cell = record["cell"]
+    return cell["data"], cell["horizon"], cell["recipe"], record["protocol"]
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:+.1%}"
+
+
+def _verdict(value: float | None, most: float) -> str:
+    return "not run" if value is None else "yes" if value <= most else "no"

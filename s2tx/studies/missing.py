@@ -1,0 +1,322 @@
+"""What missing values cost: every finished cell under patterns, rates and fills, targets complete.
+
+``python -m s2tx.studies.missing --data-dir FOLDER`` (or ``s2tx study missing``) runs what section
+``study.missing`` lists and is not finished yet. Two protocols:
+
+- ``test``: weights of the grid, trained on complete data; the inputs of test windows lose values.
+- ``trained``: the cell is trained again on rows that lose values, by a draw of its own, and tested
+  on rows that lose as many.
+
+Either way the masks are seeded and over rows, so that all windows and all models see the same gaps,
+and every test window is scored against complete targets. A cell's figures are a file in
+``results/missing/``, all of them together are ``results/missing.json``. It needs no more than the
+grid does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from s2tx import fingerprint as identity
+from s2tx.data.missing import Mask, hide
+from s2tx.data.split import Borders, find_borders
+from s2tx.data.table import Table
+from s2tx.errors import InputError, S2TXError
+from s2tx.evaluation.evaluate import season_of
+from s2tx.evaluation.metrics import score
+from s2tx.params import ConditionParams, InjectParams, MissingParams, Params, Pattern
+from s2tx.paths import Project, write_text
+from s2tx.studies.cell import Places, bring
+from s2tx.studies.collect import read
+from s2tx.studies.fills import Filled, fills
+from s2tx.studies.finished import Finished
+from s2tx.studies.grid import Lines, Selection, places_of, select
+from s2tx.studies.plain import read_params
+from s2tx.studies.settings import Cell, Setting, block_cells, resolve
+from s2tx.training.bundle import Bundle, Predictor
+from s2tx.training.checkpoint import Checkpoint
+from s2tx.training.train import train
+
+Note = Callable[[str], None]
+FILE = "missing.json"
+# The code that decides these figures, beside that of the cells.
+_CODE = ("data/missing.py", "evaluation/metrics.py", "studies/fills.py", "studies/missing.py")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What is missing, and what is put in its place.
+
+    Attributes:
+        pattern: see ``s2tx.data.missing.hide``.
+        rate: share of readings hidden; without meaning for ``tail``.
+        steps: of a run; of ``tail``, the newest so many of each look-back.
+        fill: see ``s2tx.studies.fills.fills``.
+    """
+
+    pattern: Pattern
+    rate: float
+    steps: int
+    fill: str
+
+    def mask(self, table: Table, seed: int, stream: int = 0) -> Mask:
+        """What inputs may show of a table."""
+        inject = InjectParams(self.pattern, self.rate, self.steps, seed, train=stream > 0)
+        tail = self.steps if self.pattern == "tail" else 0
+        return Mask(hide(table.observed, inject, stream=stream), tail)
+
+
+def conditions(listed: Sequence[ConditionParams]) -> list[Condition]:
+    """Every one that section ``study.missing.conditions`` means, in its order."""
+    return [
+        Condition(each.pattern, rate, steps, fill)
+        for each in listed
+        for fill in each.fills
+        for rate in each.rates
+        for steps in each.steps
+    ]
+
+
+# --- One cell -----------------------------------------------------------------------------------
+
+
+def path_of(places: Places, cell: Cell, rate: float | None = None) -> Path:
+    """The record of a cell; with ``rate``, of the one trained on rows that lose so many."""
+    trained = "" if rate is None else f"-trained-{rate:g}"
+    return places.results / "missing" / f"{cell.name}{trained}.json"
+
+
+def examine(
+    setting: Setting, params: Params, places: Places, folder: Path | None, note: Note
+) -> dict[str, Any]:
+    """Protocol ``test`` for one finished cell; goes on where a killed run stopped.
+
+    Raises:
+        InputError: the cell is not finished, its weights are gone, or the data cannot be had.
+    """
+    if read(places, setting) is None:
+        raise InputError(
+            f"{setting.cell.name} is not finished under these settings and this code",
+            f"Run it with: s2tx study grid --cells {setting.cell.name}",
+        )
+    done = Finished.open(setting.cell.name, params, places, folder)
+    weights = done.record["receipt"]["weights_sha256"]
+    wanted = conditions(params.study.missing.conditions)
+    path, key = path_of(places, setting.cell), _key(weights, params.study.missing)
+    record = _read(path)
+    scores: list[dict[str, Any]] = record["scores"] if record.get("key") == key else []
+    for condition in wanted:
+        described = dataclasses.asdict(condition)
+        if any(described.items() <= line.items() for line in scores):
+            continue
+        figures = _score(done.bundle, done.table, done.borders, condition, params)
+        scores.append(described | figures)
+        note(
+            f"{setting.cell.name}: {condition.pattern} {condition.rate:g}, {condition.steps} steps,"
+            f" {condition.fill}: MSE {figures['mse']:.4f}"
+        )
+        record = {
+            "cell": dataclasses.asdict(setting.cell),
+            "protocol": "test",
+            "key": key,
+            "clean": done.record["test"],
+            "scores": scores,
+            "receipt": _receipt(done.table, weights, params, places),
+        }
+        write_text(path, json.dumps(record, indent=1) + "\n")
+    return record
+
+
+def train_and_examine(
+    setting: Setting, rate: float, params: Params, places: Places, folder: Path | None, note: Note
+) -> dict[str, Any]:
+    """Protocol ``trained`` for one cell: blocks of missing values in training and in test.
+
+    Raises:
+        InputError: the data cannot be had.
+        NonFiniteLossError: the training diverged.
+    """
+    study = params.study.missing
+    condition = Condition("block", rate, study.block_steps, "mask")
+    path = path_of(places, setting.cell, rate)
+    key = _key(setting.key, study, rate)
+    record = _read(path)
+    if record.get("key") == key:
+        return record
+    table = bring(setting.entry, folder, places.project.cache / "downloads")
+    inject = InjectParams("block", rate, study.block_steps, study.seed, train=True)
+    own = replace(setting.params, inject=inject)
+    mask = condition.mask(table, study.seed, stream=1)
+    bundle, history = train(
+        table, mask, setting.spec, setting.train, own, places.checkpoints, (Lines(note),)
+    )
+    borders = find_borders(len(table.times), table.card, own.data, bundle.window)
+    clean = score(
+        bundle,
+        table,
+        borders.origins("test", bundle.window.look_back, bundle.window.horizon),
+        bundle.scaler,
+        params.evaluate.batch_size,
+    )
+    figures = _score(bundle, table, borders, condition, params)
+    note(f"{setting.cell.name}: trained and tested at {rate:g}: MSE {figures['mse']:.4f}")
+    record = {
+        "cell": dataclasses.asdict(setting.cell),
+        "protocol": "trained",
+        "rate": rate,
+        "key": key,
+        "clean": {"mse": clean.mse, "mae": clean.mae},
+        "scores": [dataclasses.asdict(condition) | figures],
+        "history": [dataclasses.asdict(epoch) for epoch in history],
+        "receipt": _receipt(table, bundle.fingerprint, params, places),
+    }
+    write_text(path, json.dumps(record, indent=1) + "\n")
+    Checkpoint.of_run(places.checkpoints, bundle.fingerprint).discard()
+    return record
+
+
+def _score(
+    bundle: Bundle, table: Table, borders: Borders, condition: Condition, params: Params
+) -> dict[str, float]:
+    """Every test window under one condition; targets complete."""
+    window, mask = bundle.window, condition.mask(table, params.study.missing.seed)
+    fill = fills(season_of(pd.Timedelta(table.card.step_delta)))[condition.fill]
+    network = bundle.network if fill is None else Filled(bundle.network, fill).eval()
+    scores = score(
+        Predictor(network, window, bundle.scaler, bundle.device),
+        table,
+        borders.origins("test", window.look_back, window.horizon),
+        bundle.scaler,
+        params.evaluate.batch_size,
+        mask.visible,
+        mask.tail_steps,
+    )
+    return {"mse": scores.mse, "mae": scores.mae}
+
+
+def _key(of: str, study: MissingParams, rate: float | None = None) -> str:
+    """Identity of a record: the weights or the setting, the masks and the code."""
+    steps = None if rate is None else study.block_steps
+    return identity.of_json([of, study.seed, rate, steps, identity.of_code(_CODE)])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return record
+
+
+def _receipt(table: Table, weights: str, params: Params, places: Places) -> dict[str, Any]:
+    return {
+        "command": "python -m s2tx.studies.missing",
+        "data": {"name": table.card.name, "sha256": table.card.sha256},
+        "weights": weights,
+        "seed": params.study.missing.seed,
+        "code": {"commit": identity.git_commit(places.project.root)},
+        "machine": identity.machine(),
+    }
+
+
+# --- All of them --------------------------------------------------------------------------------
+
+
+def cells_of(params: Params) -> Iterator[tuple[Setting, float | None]]:
+    """Every cell of section ``study.missing`` with the rate it is trained at, None for the grid's.
+
+    Raises:
+        InputError: a block names what is not there; names its key.
+    """
+    study = params.study
+    for block in study.missing.test:
+        for cell in block_cells(study, block):
+            yield resolve(cell, params), None
+    for block in study.missing.trained:
+        for rate in study.missing.trained_rates:
+            for cell in block_cells(study, block):
+                yield resolve(cell, params), rate
+
+
+def collect(params: Params, places: Places, reasons: dict[str, str]) -> dict[str, Any]:
+    """Write ``missing.json`` from the cells' files, and return it: ``cells``, and what was not run
+    with the reason."""
+    lines, not_run = [], {}
+    wanted = len(conditions(params.study.missing.conditions))
+    for setting, rate in cells_of(params):
+        path = path_of(places, setting.cell, rate)
+        record = _read(path)
+        if record:
+            lines.append({key: record[key] for key in ("cell", "protocol", "clean", "scores")})
+        if not record or (rate is None and len(record["scores"]) < wanted):
+            done = f"; {len(record['scores'])} of {wanted} conditions are" if record else ""
+            not_run[path.stem] = reasons.get(path.stem, "not run yet") + done
+    result = {
+        "receipt": {
+            "command": "python -m s2tx.studies.missing",
+            "code": {"commit": identity.git_commit(places.project.root)},
+            "machine": identity.machine(),
+            "protocol": "every test window, complete targets; each cell's receipt is in missing/",
+        },
+        "cells": lines,
+        "not_run": not_run,
+    }
+    write_text(places.results / FILE, json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="s2tx study missing",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data-dir", type=Path, help="folder of the published CSV files")
+    parser.add_argument("--cells", nargs="+", default=[], metavar="DATA-HORIZON-RECIPE-SEED")
+    parser.add_argument("--protocols", nargs="+", default=["test", "trained"], metavar="NAME")
+    parser.add_argument("--results", type=Path, help="folder of the records (default: results)")
+    parser.add_argument("--models", type=Path, help="folder of the weights (artifacts/grid)")
+    parser.add_argument("--no-collect", action="store_true", help="write no missing.json")
+    options = parser.parse_args(arguments)
+    project = Project.here()
+    places = places_of(project, options.results, options.models)
+    note: Note = functools.partial(print, flush=True)
+    reasons: dict[str, str] = {}
+    try:
+        params = read_params(project.params)
+        listed = list(cells_of(params))
+        chosen = select([setting for setting, _ in listed], Selection(cells=tuple(options.cells)))
+        for setting, rate in listed:
+            protocol = "test" if rate is None else "trained"
+            if setting not in chosen or protocol not in options.protocols:
+                continue
+            try:
+                if rate is None:
+                    examine(setting, params, places, options.data_dir, note)
+                else:
+                    train_and_examine(setting, rate, params, places, options.data_dir, note)
+            except S2TXError as error:
+                stem = path_of(places, setting.cell, rate).stem
+                reasons[stem] = str(error).splitlines()[0]
+                note(f"{stem}: not run: {reasons[stem]}")
+        if not options.no_collect:
+            collect(params, places, reasons)
+    except S2TXError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""The page of missing values must show what was measured, against the right clean figure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks import missing_page
+
+
+def record(
+    recipe: str, clean: float, scores: dict[tuple[str, float, str], float], **changes: Any
+) -> dict[str, Any]:
+    """One cell of ETTh1-96; scores by pattern, rate and fill."""
+    cell = {"data": "ETTh1", "horizon": 96, "recipe": recipe, "seed": changes.pop("seed", 1)}
+    lines = [
+        {"pattern": pattern, "rate": rate, "steps": 24, "fill": fill, "mse": mse}
+        for (pattern, rate, fill), mse in scores.items()
+    ]
+    return {"cell": cell, "protocol": "test", "clean": {"mse": clean}, "scores": lines} | changes
+
+
+def some() -> dict[str, Any]:
+    blocks = ("block", 0.4, "mask")
+    return {
+        "cells": [
+            record("best_masked", 0.40, {blocks: 0.404, ("sensor", 0.4, "mask"): 0.5}),
+            record("best_masked", 0.42, {blocks: 0.4368}, seed=2),
+            record("best", 0.41, {blocks: 0.451}),
+            record("paper", 0.40, {blocks: 0.48, ("block", 0.4, "linear"): 0.416}),
+            record("paper", 0.44, {blocks: 0.46}, protocol="trained"),
+        ],
+        "not_run": {"ETTh2-96-best-1": "no weights"},
+    }
+
+
+def test_rises_are_over_each_seeds_own_clean_figure_and_claims_are_judged() -> None:
+    """Protects the claims: a rise over another recipe's figure, or one lucky fill, would not do."""
+    page = missing_page.page(some(), ["best_masked", "best"])
+    # Seeds: +1.0 % and +4.0 %.
+    assert "| `best_masked` loses at most 2% there (test, mask) | +2.5% | no |" in page
+    assert "ETTh1-96, costs at most 1% beside `best` | +0.0% | yes |" in page
+    paper = "test, mask +20.0%, test, linear +4.0%, trained, mask +15.0% | yes |"
+    assert paper in page
+    assert "| `sst` at 40 % missing on ETTh1-96 loses 13.4%, as the paper says | not run |" in page
+
+
+def test_parts_are_told_by_what_their_change_costs() -> None:
+    """Protects the sentence from saying more than the table."""
+    page = missing_page.page(some(), ["best_masked", "best", "masked_no_input"])
+    assert "| `best` | 0.4100 | +10.0% |" in page
+    assert "moves the rise of +2.5% by so many points: `best` +7.5. The most is given by" in page
+
+
+def test_what_was_not_run_stands_with_its_reason() -> None:
+    """Protects from cells that vanish."""
+    page = missing_page.page(some(), ["best_masked"])
+    assert "- no weights: ETTh2-96-best-1" in page
+    assert "| ETTh1-96 | `paper` | 1 | 0.4600 | +15.0% | 0.4400 |" in page
+
+
+def test_the_share_of_empty_patches_stands_with_their_number() -> None:
+    """Protects the map's table from a share without what it is a share of."""
+    found = {"map": [[1.0, 0.0, 0.0]], "empty": [False, True, False], "share_of_empty": 0.125}
+    cell = {"data": "ETTh1", "horizon": 96, "recipe": "best", "seed": 1}
+    gaps = {
+        "receipt": {"command": "python -m s2tx.studies.gaps --cells x", "protocol": "64 windows"},
+        "cells": [{"cell": cell, "local": found}],
+    }
+    page = missing_page.page(some(), ["best_masked"], gaps)
+    assert "`python -m s2tx.studies.gaps`: 64 windows." in page
+    assert "| `ETTh1-96-best-1` | 12.5% (1 of 3) |  |" in page

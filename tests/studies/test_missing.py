@@ -1,0 +1,156 @@
+"""The study of missing values must hide what it says, from whom it says, and repeat nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from s2tx.errors import InputError
+from s2tx.params import (
+    BlockParams,
+    ConditionParams,
+    MissingParams,
+    Params,
+    load_params,
+)
+from s2tx.studies import grid
+from s2tx.studies import missing as room
+from s2tx.studies.cell import Places, bring
+from s2tx.studies.missing import (
+    Condition,
+    cells_of,
+    collect,
+    conditions,
+    examine,
+    path_of,
+    train_and_examine,
+)
+from s2tx.studies.settings import Cell, Setting, resolve
+from tests.conftest import ROOT
+
+CELL = Cell("Small", 4, "naive", 1)
+BLOCKS = ConditionParams("block", (0.2, 0.5), (6,), ("mask", "forward"))
+TAILS = ConditionParams("tail", (0.0,), (1, 3), ("forward",))
+
+
+@pytest.fixture
+def params(study: Params) -> Params:
+    """Repeat-last and DLinear under blocks and tails."""
+    missing = MissingParams(
+        seed=3,
+        block_steps=6,
+        conditions=(BLOCKS, TAILS),
+        test=(BlockParams(("Small",), (4,), ("naive", "dlinear"), 1),),
+        trained=(BlockParams(("Small",), (4,), ("dlinear",), 1),),
+        trained_rates=(0.4,),
+        parts=(),
+    )
+    return replace(study, study=replace(study.study, missing=missing))
+
+
+def quietly(_: str) -> None: ...
+
+
+def finished(cell: Cell, params: Params, places: Places, folder: Path) -> Setting:
+    """The setting of a cell that the grid has run."""
+    setting = resolve(cell, params)
+    list(grid.run([setting], places, folder, quietly))
+    return setting
+
+
+def test_every_condition_of_the_section_is_met_once() -> None:
+    """Protects the table from an empty or a double column."""
+    found = conditions((BLOCKS, TAILS))
+    assert len(found) == len(set(found)) == 4 + 2
+    assert Condition("block", 0.5, 6, "forward") in found
+    assert Condition("tail", 0.0, 3, "forward") in found
+
+
+def test_repeat_last_under_a_filled_tail_forecasts_the_value_before_it(
+    params: Params, places: Places, folder: Path
+) -> None:
+    """Protects the whole way from the condition to the figure: with the newest step hidden and the
+    last value filled in, repeat-last is one step late, and the targets are complete."""
+    setting = finished(CELL, params, places, folder)
+    record = examine(setting, params, places, folder, quietly)
+    table = bring(setting.entry, folder, places.results)
+    rows = range(720, 900 - 4 + 1)
+    train = table.values[:630]
+    scaled = (table.values - train.mean(axis=0)) / train.std(axis=0)
+    for line in record["scores"]:
+        if line["pattern"] == "tail":
+            late = [(scaled[row : row + 4] - scaled[row - 1 - line["steps"]]) ** 2 for row in rows]
+            assert line["mse"] == pytest.approx(np.mean(late), rel=1e-4)
+
+
+def test_a_killed_study_repeats_nothing(
+    params: Params, places: Places, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects hours of scoring; other weights are scored anew."""
+    setting = finished(CELL, params, places, folder)
+    whole = examine(setting, params, places, folder, quietly)
+    path = path_of(places, CELL)
+    path.write_text(json.dumps(whole | {"scores": whole["scores"][:4]}))
+    scored: list[Any] = []
+    original = room._score
+    monkeypatch.setattr(room, "_score", lambda *args: scored.append(args) or original(*args))
+    assert examine(setting, params, places, folder, quietly)["scores"] == whole["scores"]
+    assert len(scored) == 2
+    path.write_text(json.dumps(whole | {"key": "of other weights"}))
+    examine(setting, params, places, folder, quietly)
+    assert len(scored) == 2 + 6
+
+
+def test_a_cell_that_is_not_finished_is_named_with_the_cure(
+    params: Params, places: Places, folder: Path
+) -> None:
+    """Protects from a table of weights that nobody trained."""
+    with pytest.raises(InputError, match=r"s2tx study grid --cells Small-4-naive-1"):
+        examine(resolve(CELL, params), params, places, folder, quietly)
+
+
+def test_the_trained_protocol_hides_other_rows_in_training_than_in_test(
+    params: Params, places: Places, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects the protocol's two draws, and the training from running twice."""
+    setting = resolve(Cell("Small", 4, "dlinear", 1), params)
+    masks: list[Any] = []
+    original = room.train
+    monkeypatch.setattr(room, "train", lambda *args: masks.append(args[1]) or original(*args))
+    record = train_and_examine(setting, 0.4, params, places, folder, quietly)
+    assert train_and_examine(setting, 0.4, params, places, folder, quietly) == record
+    assert len(masks) == 1
+    hidden = ~masks[0].visible
+    assert hidden.mean() == pytest.approx(0.4, abs=0.001)
+    table = bring(setting.entry, folder, places.results)
+    tested = ~Condition("block", 0.4, 6, "mask").mask(table, 3).visible
+    assert 0.05 < (hidden & tested).mean() < 0.3
+    assert record["scores"][0]["mse"] > 0
+
+
+def test_what_was_not_run_is_listed(params: Params, places: Places, folder: Path) -> None:
+    """Protects the page from silent gaps: cells not run, and cells run in part."""
+    setting = finished(CELL, params, places, folder)
+    record = examine(setting, params, places, folder, quietly)
+    path_of(places, CELL).write_text(json.dumps(record | {"scores": record["scores"][:1]}))
+    result = collect(params, places, {"Small-4-dlinear-1": "no weights"})
+    assert [line["cell"]["recipe"] for line in result["cells"]] == ["naive"]
+    assert result["not_run"] == {
+        "Small-4-naive-1": "not run yet; 1 of 6 conditions are",
+        "Small-4-dlinear-1": "no weights",
+        "Small-4-dlinear-1-trained-0.4": "not run yet",
+    }
+
+
+def test_every_cell_of_the_projects_study_fits() -> None:
+    """Protects hours of the study from a recipe that is not there or does not resolve."""
+    project = load_params(ROOT / "params.yaml")
+    cells = list(cells_of(project))
+    assert {rate for _, rate in cells} == {None, *project.study.missing.trained_rates}
+    scored = {setting.cell.recipe for setting, rate in cells if rate is None}
+    assert scored >= set(project.study.missing.parts)
