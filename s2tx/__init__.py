@@ -8,9 +8,9 @@ The rooms, from the ground up (imports only point to rooms above in this list)::
     baselines                             what the model must beat
     zoo                                   name -> class
     training                              fit, checkpoints, bundles
-    evaluation                            metrics, scores, plots
+    evaluation                            metrics, scores, plots; better, or only lucky
     registry                              MLflow: tracking, package, promote, ledger
-    studies                               the grid, its cells and their audit
+    studies                               the grid and its audit, search, missing values
     forecasting                           data frame in, data frame out; serving
     ops                                   doctor
     cli                                   the command line; flows stand beside it
