@@ -125,6 +125,35 @@ def test_nothing_observed_gives_a_finite_forecast(
     assert torch.isfinite(network(x, torch.zeros_like(observed))).all()
 
 
+def test_a_variate_that_was_dark_all_along_still_reads_the_context(
+    sections: tuple[WindowParams, ModelParams],
+) -> None:
+    """Protects a query from a context without any key, of which each backend makes its own."""
+    network = build(*sections)
+    x, observed = sample(sections[0])
+    dark = torch.zeros_like(observed)
+    _, before = tokens(network, x, dark)
+    with torch.no_grad():
+        position = network.global_path.embed.position  # type: ignore[union-attr]
+        position += torch.randn_like(position)
+    assert not torch.allclose(tokens(network, x, dark)[1], before)
+
+
+def test_the_map_of_the_mask_starts_at_nothing(
+    sections: tuple[WindowParams, ModelParams],
+) -> None:
+    """Protects what was trained on complete data: the map had no gradient there, and whatever it
+    was drawn with would be noise wherever a value is missing."""
+    window, model = sections
+    x, observed = sample(window)
+    with_map, without = (
+        S2TX(window, D, replace(model, mask_input=on), selective_scan, SUBLAYERS).double().eval()
+        for on in (True, False)
+    )
+    without.load_state_dict(with_map.state_dict(), strict=False)
+    assert torch.equal(with_map(x, observed), without(x, observed))
+
+
 @pytest.mark.parametrize(("scale", "shift"), product((0.01, 40.0), (-3.0, 200.0)))
 def test_scale_and_shift_pass_through(
     sections: tuple[WindowParams, ModelParams], scale: float, shift: float
