@@ -138,6 +138,8 @@ class ModelParams:
     bidirectional: bool
     local_window: bool
     revin: bool
+    infill: bool
+    infill_season: int | None
     masked_revin: bool
     mask_input: bool
     skip_missing: bool
@@ -350,7 +352,7 @@ class ConditionParams:
     pattern: Pattern
     rates: tuple[float, ...]
     steps: tuple[int, ...]
-    fills: tuple[Literal["mask", "forward", "linear", "mean", "seasonal"], ...]
+    fills: tuple[Literal["mask", "forward", "linear", "mean", "seasonal", "infill"], ...]
 
     def __post_init__(self) -> None:
         for at, rate in enumerate(self.rates):

@@ -15,6 +15,8 @@ from s2tx.specs import DLinearParams, ITransformerParams, NaiveParams, PatchTSTP
 
 # Settings that S2TX did not always have, at what they were before: what was trained then loads.
 _EARLIER: dict[str, Any] = {
+    "infill": False,
+    "infill_season": None,
     "masked_revin": True,
     "skip_missing": False,
     "time_major": False,

@@ -23,10 +23,11 @@ Departures from the paper, each with a switch: the head may read the global toke
 stand moment after moment (``time_major``), and the last norm may be over the batch, as in SST's
 encoder (``final_norm``).
 
-What is missing is known to three parts, each with a switch: the normalisation reads observed values
-alone (``masked_revin``), patches carry the mask (``mask_input``), and a patch in which nothing was
-observed is a key to no query and passed by in the scan (``skip_missing``). Where nothing is
-missing, the forecast is that without a mask, to the last bit.
+What is missing is known to four parts, each with a switch: its place holds an estimate from the
+window (``infill``), or else the observed mean, and the normalisation reads observed values alone
+(``masked_revin``); patches carry the mask (``mask_input``); a patch in which nothing was observed
+is a key to no query and passed by in the scan (``skip_missing``). Where nothing is missing, the
+forecast is that without a mask, to the last bit.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ import torch
 from torch import Tensor, nn
 
 from s2tx.model.attention import Attention, Dropout, FeedForward
+from s2tx.model.infill import Infill
 from s2tx.model.mamba import BidirectionalMamba
 from s2tx.model.norm import BatchNorm
 from s2tx.model.patching import Patches
@@ -69,6 +71,7 @@ class S2TX(nn.Module):
         super().__init__()
         self.revin = RevIN(params.revin, params.masked_revin)
         self.season = Season(params.season)
+        self.infill = Infill(params.infill_season) if params.infill else None
         self.head_context = params.head_context
         self.local_path = LocalPath(window, params, sublayers)
         tokens = self.local_path.patches.count
@@ -93,8 +96,11 @@ class S2TX(nn.Module):
         Returns:
             (B, H, D) in the units of ``x_BLD``.
         """
-        x_BLD, stats = self.revin(x_BLD, observed_BLD)
-        x_BLD, season = self.season(x_BLD, observed_BLD)
+        seen_BLD = observed_BLD
+        if self.infill is not None and observed_BLD is not None:
+            x_BLD, seen_BLD = self.infill(x_BLD, observed_BLD), None
+        x_BLD, stats = self.revin(x_BLD, seen_BLD)
+        x_BLD, season = self.season(x_BLD, seen_BLD)
         x_BDL = x_BLD.transpose(1, 2)
         missing_BDL = None if observed_BLD is None else (~observed_BLD).transpose(1, 2).to(x_BDL)
 

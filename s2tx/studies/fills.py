@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from s2tx.model.infill import Infill
+
 Fill = Callable[[Tensor, Tensor], Tensor]  # (B, L, D) values and bool, to (B, L, D) values
 
 
@@ -67,6 +69,7 @@ def fills(season: int) -> Mapping[str, Fill | None]:
         "linear": linear,
         "mean": mean,
         "seasonal": seasonal(season),
+        "infill": Infill(season),
     }
 
 

@@ -50,7 +50,13 @@ from s2tx.training.train import train
 Note = Callable[[str], None]
 FILE = "missing.json"
 # The code that decides these figures, beside that of the cells.
-_CODE = ("data/missing.py", "evaluation/metrics.py", "studies/fills.py", "studies/missing.py")
+_CODE = (
+    "data/missing.py",
+    "evaluation/metrics.py",
+    "model/infill.py",
+    "studies/fills.py",
+    "studies/missing.py",
+)
 
 
 @dataclass(frozen=True)
