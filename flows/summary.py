@@ -32,14 +32,16 @@ class Night:
     def __str__(self) -> str:
         project = Project(self.root)
         made, decision, ahead = self.registered, self.decision, self.forecast
-        scores = json.loads(project.metrics.read_text(encoding="utf-8"))["test"]
+        metrics = json.loads(project.metrics.read_text(encoding="utf-8"))
+        hidden = metrics["test_missing"]
         gone = {name: share for name, share in ahead.missing.items() if share}
         lines = [
             "",
             "test scores, standardised (every window, lower is better)",
             *(
                 f"  {name:15} MSE {each['mse']:.4f}  MAE {each['mae']:.4f}"
-                for name, each in scores.items()
+                f"  MSE, inputs missing {hidden[name]['mse']:.4f}"
+                for name, each in metrics["test"].items()
             ),
             f"model     {made.name} version {made.version}" + (", new" if made.new else ""),
             f"decision  {decision.reason}",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -261,17 +262,29 @@ class BaselineParams:
 
 @dataclass(frozen=True)
 class EvaluateParams:
-    """How the test windows are scored; ``season`` in steps, null for what the step suggests."""
+    """How the test windows are scored; ``season`` in steps, null for what the step suggests.
+
+    ``missing_rates`` are the points of the curve of error over missing inputs.
+    """
 
     __pydantic_config__ = _STRICT
     season: int | None
     batch_size: int
+    missing_rates: tuple[float, ...]
 
     def __post_init__(self) -> None:
         _check(
             self.season is None or self.season >= 1, "season", self.season, "give 1 or more steps"
         )
         _check(self.batch_size >= 1, "batch_size", self.batch_size, "give 1 or more")
+        rates = self.missing_rates
+        _check(
+            all(0 < rate < 1 and math.isclose(rate, round(rate, 2)) for rate in rates)
+            and list(rates) == sorted(set(rates)),
+            "missing_rates",
+            rates,
+            "give rising shares between 0 and 1, in whole percent, or [] for none",
+        )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 import pytest
 import yaml
+from dvc_render.vega_templates import TEMPLATES
 
 from s2tx.params import Params
 from s2tx.training.train import code_of
@@ -100,6 +101,16 @@ def test_no_stage_depends_on_the_machine() -> None:
     assert not [
         param for param in listed if param.split(".")[0] in {"runtime", "promote", "ingest"}
     ]
+
+
+def test_templates_of_plots_exist() -> None:
+    """Protects ``dvc plots`` from a renamed template, which DVC would miss only when it draws."""
+    plots = [each for stage in STAGES.values() for each in stage.get("plots", [])]
+    settings = [next(iter(each.values())) for each in plots if isinstance(each, dict)]
+    named = {each["template"] for each in settings if "template" in each}
+    own = {path.stem for path in (ROOT / ".dvc" / "plots").glob("*.json")}
+    assert own
+    assert named <= own | {template.DEFAULT_NAME for template in TEMPLATES}
 
 
 def test_dependencies_exist() -> None:

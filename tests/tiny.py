@@ -82,9 +82,20 @@ def put_on_disk(project: Project, bundle: Bundle, mse: float = 0.5) -> None:
         for n in (1, 2)
     ]
     scores = {"s2tx": {"mse": mse, "mae": 0.4}, "repeat_last": {"mse": 1.0, "mae": 0.8}}
+    hidden = {"s2tx": {"mse": 0.6, "mae": 0.5}, "repeat_last": {"mse": 1.5, "mae": 0.9}}
+    metrics = {
+        "windows": 109,
+        "test": scores,
+        "test_missing": hidden,
+        "missing_rates": [0.0, 0.4],
+        "missing_curve": {
+            model: {key: [scores[model][key], hidden[model][key]] for key in ("mse", "mae")}
+            for model in scores
+        },
+    }
     receipt = {"fingerprint": bundle.fingerprint, "weights_sha256": weights_hash(project.model)}
     write_text(project.history, json.dumps(epochs))
-    write_text(project.metrics, json.dumps({"windows": 109, "test": scores}))
+    write_text(project.metrics, json.dumps(metrics))
     write_text(project.receipt, json.dumps(receipt))
     write_text(project.plots / "horizon.csv", "step,mse\n1,0.5\n")
     write_text(project.report, "<p>report</p>")

@@ -178,7 +178,9 @@ def evaluate(as_json: AsJson = False) -> None:
         _show(metrics, as_json)
         return
     for model, score in metrics["test"].items():
-        typer.echo(f"{model:15} MSE {score['mse']:.4f}  MAE {score['mae']:.4f}")
+        hidden = metrics["test_missing"][model]["mse"]
+        scores = f"MSE {score['mse']:.4f}  MAE {score['mae']:.4f}"
+        typer.echo(f"{model:15} {scores}  MSE, inputs missing {hidden:.4f}")
 
 
 @app.command(rich_help_panel=DAG)

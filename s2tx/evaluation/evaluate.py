@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -11,7 +11,7 @@ import pandas as pd
 from s2tx import fingerprint as identity
 from s2tx import zoo
 from s2tx.baselines.naive import SeasonalNaive
-from s2tx.data.missing import Mask, read_mask
+from s2tx.data.missing import Mask, hide, read_mask
 from s2tx.data.scaling import Scaler
 from s2tx.data.split import PARTS, Borders, find_borders
 from s2tx.data.table import Table
@@ -30,11 +30,13 @@ class Evaluation:
     Attributes:
         clean: model to scores, with the inputs as they are.
         missing: the same with the injected mask over the inputs (never over the targets).
+        curve: the same at each missing rate, from 0 (``clean``) upwards.
         borders: of the split.
     """
 
     clean: dict[str, Scores]
     missing: dict[str, Scores]
+    curve: dict[float, dict[str, Scores]]
     borders: Borders
 
     @property
@@ -49,6 +51,20 @@ def season_of(step: pd.Timedelta) -> int:
     if step < day:
         return max(round(day / step), 1)
     return 7 if step < 7 * day else 52
+
+
+def masks_by_rate(table: Table, mask: Mask, params: Params) -> dict[float, Mask]:
+    """What inputs may show at each of ``evaluate.missing_rates``.
+
+    All are drawn as inject drew ``mask``, from its seed: a higher rate hides what a lower one
+    hides, and more, so that the curve shows the rate and not the luck of the draw. Where ``mask``
+    hides the newest steps of a look-back, a rate is a share of the look-back.
+    """
+    look_back = params.window.look_back if mask.tail_steps else 0
+    return {
+        rate: Mask(hide(table.observed, replace(params.inject, rate=rate)), round(rate * look_back))
+        for rate in params.evaluate.missing_rates
+    }
 
 
 def evaluate(
@@ -70,14 +86,16 @@ def evaluate(
         "seasonal_naive": naive(season),
         "repeat_last": naive(1),
     }
-    return Evaluation(
-        clean={name: score(model, table, origins, scaler, size) for name, model in models.items()},
-        missing={
-            name: score(model, table, origins, scaler, size, mask.visible, mask.tail_steps)
+
+    def scores(seen: Mask) -> dict[str, Scores]:
+        return {
+            name: score(model, table, origins, scaler, size, seen.visible, seen.tail_steps)
             for name, model in models.items()
-        },
-        borders=borders,
-    )
+        }
+
+    clean = scores(Mask(table.observed, 0))
+    curve = {rate: scores(seen) for rate, seen in masks_by_rate(table, mask, params).items()}
+    return Evaluation(clean, scores(mask), {0.0: clean, **curve}, borders)
 
 
 def run_evaluate(project: Project, params: Params) -> dict[str, Any]:
@@ -88,11 +106,11 @@ def run_evaluate(project: Project, params: Params) -> dict[str, Any]:
     baseline = Bundle.load(project.baseline, params.runtime, device)
     evaluation = evaluate(table, mask, bundle, baseline, params)
     metrics = _metrics(evaluation)
-    frames = plots.frames(evaluation.clean, table.card)
+    frames = plots.frames(evaluation, table.card)
     project.plots.mkdir(parents=True, exist_ok=True)
     for name, frame in frames.items():
         frame.to_csv(project.plots / f"{name}.csv", index=False)
-    plots.draw(project.plots, frames, evaluation, bundle, table)
+    plots.draw(project.plots, frames, bundle, table)
     write_text(project.metrics, _json(metrics))
     write_text(project.receipt, _json(_receipt(project, params, table, bundle, evaluation)))
     return metrics
@@ -106,6 +124,14 @@ def _metrics(evaluation: Evaluation) -> dict[str, Any]:
         "windows": evaluation.windows,
         "test": summary(evaluation.clean),
         "test_missing": summary(evaluation.missing),
+        "missing_rates": list(evaluation.curve),
+        "missing_curve": {
+            model: {
+                "mse": [scores[model].mse for scores in evaluation.curve.values()],
+                "mae": [scores[model].mae for scores in evaluation.curve.values()],
+            }
+            for model in evaluation.clean
+        },
     }
 
 
@@ -126,7 +152,7 @@ def _receipt(
             "best": "validation MSE",
             "last": "nothing: the last epoch is kept",
         }[params.train.select],
-        "missing": as_dict(params.inject),
+        "missing": as_dict(params.inject) | {"rates": list(evaluation.curve)},
         "seeds": {
             "train": params.train.seed,
             "baseline": params.baseline.train.seed,

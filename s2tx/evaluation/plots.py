@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 _EXAMPLE_VARIATES = 3
 
 
-def frames(scores: Mapping[str, Scores], card: Card) -> dict[str, pd.DataFrame]:
+def frames(evaluation: Evaluation, card: Card) -> dict[str, pd.DataFrame]:
     """Long tables of the errors.
 
     Returns:
         ``horizon``, standardised, by step; ``variates``, in own units, by variate; ``scores``, by
-        step and variate, in own units and standardised.
+        step and variate, in own units and standardised; ``missing``, standardised, by the share of
+        the inputs that was hidden.
     """
     steps, variates, cells = [], [], []
-    for model, each in scores.items():
+    for model, each in evaluation.clean.items():
         cells.append(_cells(model, each, card))
         mse, mae = each.by_step()
         step = np.arange(1, len(mse) + 1)
@@ -41,6 +42,11 @@ def frames(scores: Mapping[str, Scores], card: Card) -> dict[str, pd.DataFrame]:
         "horizon": pd.concat(steps),
         "variates": pd.concat(variates),
         "scores": pd.concat(cells),
+        "missing": pd.DataFrame(
+            {"model": model, "missing": rate, "mse": scores[model].mse, "mae": scores[model].mae}
+            for model in evaluation.clean
+            for rate, scores in evaluation.curve.items()
+        ),
     }
 
 
@@ -62,16 +68,12 @@ def _cells(model: str, scores: Scores, card: Card) -> pd.DataFrame:
     )
 
 
-def draw(
-    folder: Path,
-    tables: Mapping[str, pd.DataFrame],
-    evaluation: Evaluation,
-    bundle: Bundle,
-    table: Table,
-) -> None:
+def draw(folder: Path, tables: Mapping[str, pd.DataFrame], bundle: Bundle, table: Table) -> None:
     """Write ``horizon.png``, ``missing.png`` and ``forecast.png`` into ``folder``."""
-    _save(_horizon(tables["horizon"]), folder / "horizon.png")
-    _save(_missing(evaluation), folder / "missing.png")
+    horizon = _lines(tables["horizon"], "step", "step of the horizon")
+    _save(horizon, folder / "horizon.png")
+    missing = _lines(tables["missing"], "missing", "share of the inputs hidden", marker="o")
+    _save(missing, folder / "missing.png")
     _save(_forecast(bundle, table), folder / "forecast.png")
 
 
@@ -86,30 +88,16 @@ def _save(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
-def _horizon(steps: pd.DataFrame) -> Figure:
+def _lines(rows: pd.DataFrame, along: str, xlabel: str, marker: str | None = None) -> Figure:
+    """MSE and MAE over the column ``along``, a line a model."""
     figure = _figure()
     axes = figure.subplots(1, 2)
     for axis, metric in zip(axes, ("mse", "mae"), strict=True):
-        for model, rows in steps.groupby("model", sort=False):
-            axis.plot(rows["step"], rows[metric], label=model)
-        axis.set(xlabel="step of the horizon", ylabel=f"standardised {metric.upper()}")
+        for model, each in rows.groupby("model", sort=False):
+            axis.plot(each[along], each[metric], label=model, marker=marker)
+        axis.set(xlabel=xlabel, ylabel=f"standardised {metric.upper()}")
         axis.grid(alpha=0.3)
     axes[0].legend()
-    return figure
-
-
-def _missing(evaluation: Evaluation) -> Figure:
-    figure = _figure()
-    axis = figure.subplots()
-    models = list(evaluation.clean)
-    place = np.arange(len(models))
-    clean = [evaluation.clean[model].mse for model in models]
-    hidden = [evaluation.missing[model].mse for model in models]
-    axis.bar(place - 0.2, clean, 0.4, label="inputs as they are")
-    axis.bar(place + 0.2, hidden, 0.4, label="inputs with injected missing values")
-    axis.set(ylabel="standardised MSE")
-    axis.set_xticks(place, models)
-    axis.legend()
     return figure
 
 

@@ -15,7 +15,7 @@ from s2tx.paths import Project, write_text
 PICTURES = {
     "forecast": "The last horizon, forecast from the rows before it",
     "horizon": "Error by step of the horizon",
-    "missing": "With and without missing inputs",
+    "missing": "Error by share of missing inputs",
 }
 
 

@@ -29,6 +29,7 @@ from s2tx.training.train import fingerprint
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Metric
 
 FINGERPRINT = "s2tx.fingerprint"
 WEIGHTS = "s2tx.weights_sha256"
@@ -212,11 +213,11 @@ def _send_curves(
             if step not in sent[key]:
                 sent[key].add(step)
                 fresh.append(Metric(key, float(value), now, step))
-    for start in range(0, len(fresh), _BATCH):
-        client.log_batch(run_id, metrics=fresh[start : start + _BATCH])
+    _send_metrics(client, run_id, fresh)
 
 
 def _send_scores(client: MlflowClient, run_id: str, tree: Mapping[str, Any]) -> None:
+    """Send what differs from the run: numbers, and curves with percent missing as their step."""
     from mlflow.entities import Metric
 
     known, now = client.get_run(run_id).data.metrics, int(time.time() * 1000)
@@ -225,6 +226,19 @@ def _send_scores(client: MlflowClient, run_id: str, tree: Mapping[str, Any]) -> 
         for key, value in flatten(tree)
         if isinstance(value, int | float) and math.isfinite(value) and known.get(key) != value
     ]
+    percent = [round(100 * rate) for rate in tree.get("missing_rates", ())]
+    for key, values in flatten({"missing_curve": tree.get("missing_curve", {})}):
+        history = client.get_metric_history(run_id, key)
+        newest = {point.step: point.value for point in sorted(history, key=lambda p: p.timestamp)}
+        fresh += [
+            Metric(key, value, now, step)
+            for step, value in zip(percent, values, strict=True)
+            if math.isfinite(value) and newest.get(step) != value
+        ]
+    _send_metrics(client, run_id, fresh)
+
+
+def _send_metrics(client: MlflowClient, run_id: str, fresh: list[Metric]) -> None:
     for start in range(0, len(fresh), _BATCH):
         client.log_batch(run_id, metrics=fresh[start : start + _BATCH])
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from s2tx.data.missing import run_inject
-from s2tx.evaluation.evaluate import run_evaluate, season_of
+from s2tx.data.missing import Mask, run_inject
+from s2tx.evaluation.evaluate import masks_by_rate, run_evaluate, season_of
 from s2tx.evaluation.report import run_report
-from s2tx.params import Params
+from s2tx.params import Params, Pattern
 from s2tx.paths import Project, write_text
 from s2tx.training.train import run_baseline, run_train
 from tests.builders import make_params, make_table
@@ -52,6 +55,50 @@ def test_every_model_is_scored_on_every_window(project: Project) -> None:
             assert score["mae"] > 0
             assert score["mse"] > 0
     assert metrics["test"] != metrics["test_missing"]
+
+
+def test_the_curve_goes_through_the_scores_beside_it(small: Params, project: Project) -> None:
+    """Protects from two answers to one question: at 0 the curve is the clean score, at inject's
+    rate the score under the injected mask; and table and metrics hold the same curve."""
+    metrics = json.loads(project.metrics.read_text())
+    rates = metrics["missing_rates"]
+    assert rates == [0.0, *small.evaluate.missing_rates]
+    table = pd.read_csv(project.plots / "missing.csv")
+    at = rates.index(small.inject.rate)
+    for model in MODELS:
+        listed = table[table["model"] == model]
+        np.testing.assert_array_equal(listed["missing"], rates)
+        for metric in ("mse", "mae"):
+            curve = metrics["missing_curve"][model][metric]
+            assert curve[0] == metrics["test"][model][metric]
+            assert curve[at] == metrics["test_missing"][model][metric]
+            np.testing.assert_array_equal(listed[metric], curve)
+
+
+@given(
+    pattern=st.sampled_from(get_args(Pattern)),
+    rates=st.sets(st.integers(1, 99), min_size=1, max_size=4),
+    seed=st.integers(0, 2**32),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_higher_rate_hides_what_a_lower_one_hides(
+    params: Params, pattern: Any, rates: set[int], seed: int
+) -> None:
+    """Protects the curve from the luck of the draw: between two rates nothing comes back."""
+    inject = replace(params.inject, pattern=pattern, seed=seed)
+    asked = replace(params.evaluate, missing_rates=tuple(rate / 100 for rate in sorted(rates)))
+    small = replace(make_params(params), inject=inject, evaluate=asked)
+    table = make_table(missing=0.02)
+    tail = 6 if pattern == "tail" else 0
+    masks = masks_by_rate(table, Mask(table.observed, tail), small)
+    assert tuple(masks) == asked.missing_rates
+    lower = Mask(table.observed, 0)
+    for rate, mask in masks.items():
+        assert not (mask.visible & ~lower.visible).any()
+        assert mask.tail_steps >= lower.tail_steps
+        hidden = mask.tail_steps / 48 if tail else 1 - mask.visible.sum() / table.observed.sum()
+        assert hidden == pytest.approx(rate, abs=0.02)
+        lower = mask
 
 
 def test_the_tables_average_to_the_metrics(project: Project) -> None:
@@ -102,9 +149,10 @@ def test_the_receipt_tells_what_a_reader_needs(project: Project) -> None:
 
 def test_scoring_again_gives_the_same_metrics(small: Params, project: Project) -> None:
     """Protects ``dvc repro`` and the nightly run from giving two answers."""
-    before = project.metrics.read_bytes(), (project.plots / "horizon.png").read_bytes()
+    written = [project.metrics, project.plots / "horizon.png", project.plots / "missing.png"]
+    before = [path.read_bytes() for path in written]
     run_evaluate(project, small)
-    assert (project.metrics.read_bytes(), (project.plots / "horizon.png").read_bytes()) == before
+    assert [path.read_bytes() for path in written] == before
 
 
 def test_the_page_is_whole_and_stands_alone(project: Project) -> None:

@@ -72,7 +72,7 @@ def test_the_night_from_top_to_bottom(
     assert "alpha says hello" in caplog.text
     text = str(made)
     for told in (
-        "s2tx            MSE 0.5000",
+        "s2tx            MSE 0.5000  MAE 0.4000  MSE, inputs missing 0.6000",
         "repeat_last     MSE 1.0000",
         f"{NAME} version 1, new",
         "first champion",

@@ -92,6 +92,28 @@ def test_new_scores_replace_the_old_ones(project: Project, tiny: Params) -> None
     assert len(connect(project).get_metric_history(run_id, "test.repeat_last.mse")) == 1
 
 
+def test_the_curve_over_missing_inputs_has_percent_as_its_steps(
+    project: Project, tiny: Params
+) -> None:
+    """The run must show how a model bears gaps as a curve, once, and as the files say now."""
+    key = "missing_curve.s2tx.mse"
+
+    def points(run_id: str) -> list[tuple[int, float]]:
+        history = connect(project).get_metric_history(run_id, key)
+        return [(point.step, point.value) for point in history]
+
+    run_id = tracking.sync(project, tiny)
+    assert points(run_id) == [(0, 0.5), (40, 0.6)]
+    scores = json.loads(project.metrics.read_text())
+    scores["missing_curve"]["s2tx"]["mse"][1] = 0.7
+    write_text(project.metrics, json.dumps(scores))
+    tracking.sync(project, tiny)
+    assert points(run_id) == [(0, 0.5), (40, 0.6), (40, 0.7)]
+    assert _runs(project)[0].data.metrics[key] == 0.7
+    tracking.sync(project, tiny)
+    assert len(points(run_id)) == 3
+
+
 def test_live_curves_and_sync_meet_in_one_run(project: Project, tiny: Params) -> None:
     """What was sent live must not be sent again, and a resumed training goes on in its run."""
     mark = fingerprint(tiny_table(), tiny.model, tiny.train, tiny)
