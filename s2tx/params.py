@@ -289,12 +289,17 @@ class EvaluateParams:
 
 @dataclass(frozen=True)
 class PromoteParams:
-    """When a challenger takes the alias: it must win by the margin, and not by luck."""
+    """When a challenger takes the alias: it must win by the margin, and not by luck.
+
+    ``max_missing_rise``: share by which its error with inputs missing may lie above its clean one;
+    null asks nothing.
+    """
 
     __pydantic_config__ = _STRICT
     metric: Literal["mse", "mae"]
     min_gain: float
     confidence: float
+    max_missing_rise: float | None
     resamples: int
     seed: int
 
@@ -302,6 +307,13 @@ class PromoteParams:
         _check(0 <= self.min_gain < 1, "min_gain", self.min_gain, "give a share from 0 to below 1")
         _check(
             0 < self.confidence < 1, "confidence", self.confidence, "give a share between 0 and 1"
+        )
+        bound = self.max_missing_rise
+        _check(
+            bound is None or 0 <= bound < math.inf,
+            "max_missing_rise",
+            bound,
+            "give a share of 0 or more, or null for no bound",
         )
         _check(self.resamples >= 100, "resamples", self.resamples, "give 100 or more")
 

@@ -90,6 +90,8 @@ def test_an_unknown_key_is_named(tmp_path: Path, key: str) -> None:
         ("evaluate.missing_rates", [0.2, 1.0]),
         ("evaluate.missing_rates", [0.125]),
         ("promote.confidence", 1.0),
+        ("promote.max_missing_rise", -0.1),
+        ("promote.max_missing_rise", "0.2"),
         ("runtime.device", "tpu"),
         ("validate.physical_ranges", {"OT": [5, 1]}),
     ],

@@ -15,6 +15,7 @@ from torch import nn
 
 from s2tx import zoo
 from s2tx.baselines.linear import DLinear
+from s2tx.data.missing import run_inject
 from s2tx.data.scaling import Scaler
 from s2tx.data.table import Card, Table
 from s2tx.params import Params, RuntimeParams
@@ -108,6 +109,7 @@ def tiny_project(root: Path, params: Params, shift: float | None = None) -> Proj
     shutil.copy(ROOT / "params.yaml", project.params)
     table = tiny_table()
     table.write(project.table)
+    run_inject(project, params)
     put_on_disk(project, tiny_bundle(table, params, shift=shift))
     return project
 

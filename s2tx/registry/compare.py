@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from s2tx.data.missing import Mask
 from s2tx.data.scaling import Scaler
 from s2tx.data.split import find_borders
 from s2tx.data.table import Table
@@ -19,27 +20,52 @@ from s2tx.training.bundle import Bundle
 
 
 @dataclass(frozen=True)
+class Errors:
+    """One model's standardised errors on the test windows, all finite.
+
+    Attributes:
+        clean: with the inputs as they are.
+        masked: with the injected mask over the inputs, never over the targets.
+    """
+
+    clean: float
+    masked: float
+
+    @property
+    def rise(self) -> float:
+        """Share by which the mask raises the error; negative if it lowers it."""
+        return self.masked / self.clean - 1 if self.clean > 0 else 0.0
+
+    def within(self, rule: PromoteParams) -> bool:
+        """The rise is no more than is asked for, if anything is."""
+        bound = rule.max_missing_rise
+        return bound is None or self.masked <= self.clean * (1 + bound)
+
+
+@dataclass(frozen=True)
 class Verdict:
     """How two models compare on the same test windows.
 
     Attributes:
         wins: the challenger is better by the margin, with the confidence asked for.
-        champion: its standardised error.
-        challenger: its standardised error.
-        gain: share by which the challenger's error is lower; negative if it is higher.
+        champion: its errors.
+        challenger: its errors.
+        gain: share by which the challenger's clean error is lower; negative if it is higher.
         confidence: share of the resamples in which it is better by the margin.
         windows: how many were scored.
     """
 
     wins: bool
-    champion: float
-    challenger: float
+    champion: Errors
+    challenger: Errors
     gain: float
     confidence: float
     windows: int
 
 
-def compare(champion: Bundle, challenger: Bundle, table: Table, params: Params) -> Verdict:
+def compare(
+    champion: Bundle, challenger: Bundle, table: Table, mask: Mask, params: Params
+) -> Verdict:
     """Score both in this process, on the same windows, in units of the same scaler.
 
     Raises:
@@ -49,10 +75,12 @@ def compare(champion: Bundle, challenger: Bundle, table: Table, params: Params) 
     unlike = _mismatch(champion, challenger)
     if unlike:
         raise S2TXError(f"{unlike}.")
-    first, second = _score((champion, challenger), table, params)
-    rule = params.promote
-    before, after = _figure(first, rule), _figure(second, rule)
-    old, new = _losses(first, rule), _losses(second, rule)
+    models, rule = (champion, challenger), params.promote
+    scores = _score(models, table, Mask(table.observed, 0), params)
+    masked = _score(models, table, mask, params)
+    first, second = (_errors(*pair, rule) for pair in zip(scores, masked, strict=True))
+    before, after = first.clean, second.clean
+    old, new = (_losses(each, rule) for each in scores)
     scored = ~np.isnan(old)  # elsewhere no target was observed
     old, new = old[scored], new[scored]
     horizon = challenger.window.horizon
@@ -64,17 +92,18 @@ def compare(champion: Bundle, challenger: Bundle, table: Table, params: Params) 
     confidence = block_bootstrap(old, new, horizon, rule)
     wins = after < before * (1 - rule.min_gain) and confidence >= rule.confidence
     gain = 1 - after / before if before > 0 else 0.0
-    return Verdict(wins, before, after, gain, confidence, len(old))
+    return Verdict(wins, first, second, gain, confidence, len(old))
 
 
-def score_alone(model: Bundle, table: Table, params: Params) -> tuple[float, int]:
-    """The figure that decides, and on how many test windows.
+def score_alone(model: Bundle, table: Table, mask: Mask, params: Params) -> tuple[Errors, int]:
+    """The figures that decide, and on how many test windows.
 
     Raises:
-        S2TXError: it is not finite.
+        S2TXError: one is not finite.
     """
-    scores = _score((model,), table, params)[0]
-    return _figure(scores, params.promote), len(scores.window_mse)
+    scores = _score((model,), table, Mask(table.observed, 0), params)[0]
+    masked = _score((model,), table, mask, params)[0]
+    return _errors(scores, masked, params.promote), len(scores.window_mse)
 
 
 def _mismatch(champion: Bundle, challenger: Bundle) -> str | None:
@@ -89,8 +118,8 @@ def _mismatch(champion: Bundle, challenger: Bundle) -> str | None:
     return None
 
 
-def _score(models: tuple[Bundle, ...], table: Table, params: Params) -> list[Scores]:
-    """Scores on the test windows that every model can look back from."""
+def _score(models: tuple[Bundle, ...], table: Table, mask: Mask, params: Params) -> list[Scores]:
+    """Scores on the test windows that every model can look back from, inputs seen through mask."""
     look_back = max(model.window.look_back for model in models)
     horizon = models[0].window.horizon
     window = WindowParams(look_back, 1, horizon)
@@ -98,13 +127,20 @@ def _score(models: tuple[Bundle, ...], table: Table, params: Params) -> list[Sco
     origins = borders.origins("test", look_back, horizon)
     scaler = Scaler.fit(table.values[: borders.train])
     batch = params.evaluate.batch_size
-    return [score(model, table, origins, scaler, batch) for model in models]
+    return [
+        score(model, table, origins, scaler, batch, mask.visible, mask.tail_steps)
+        for model in models
+    ]
 
 
-def _figure(scores: Scores, rule: PromoteParams) -> float:
+def _errors(clean: Scores, masked: Scores, rule: PromoteParams) -> Errors:
+    return Errors(_figure(clean, rule), _figure(masked, rule, " with inputs missing"))
+
+
+def _figure(scores: Scores, rule: PromoteParams, when: str = "") -> float:
     value = scores.mse if rule.metric == "mse" else scores.mae
     if not math.isfinite(value):
-        raise S2TXError(f"a score is not finite: {rule.metric} is {value}.")
+        raise S2TXError(f"a score is not finite: {rule.metric}{when} is {value}.")
     return value
 
 

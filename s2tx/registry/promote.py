@@ -10,13 +10,14 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from s2tx.data.missing import Mask, read_mask
 from s2tx.data.table import Table
 from s2tx.errors import InputError, S2TXError
-from s2tx.params import Params
+from s2tx.params import Params, PromoteParams
 from s2tx.paths import Project
 from s2tx.registry import ledger
 from s2tx.registry.champion import load_version
-from s2tx.registry.compare import compare, score_alone
+from s2tx.registry.compare import Errors, Verdict, compare, score_alone
 from s2tx.registry.package import find_version, model_name
 from s2tx.registry.store import connect
 from s2tx.training.bundle import read_config, weights_hash
@@ -37,7 +38,9 @@ class Decision:
         challenger: the version that asked.
         metric: ``mse`` or ``mae``, standardised.
         champion_score: of the champion, if both were scored.
+        champion_masked_score: the same under the injected mask of missing inputs.
         challenger_score: of the challenger, if it was scored.
+        challenger_masked_score: the same under the injected mask of missing inputs.
         gain: share by which the challenger's error is lower.
         confidence: share of the bootstrap's resamples in which it wins by the margin.
         windows: test windows scored.
@@ -51,7 +54,9 @@ class Decision:
     challenger: int | None
     metric: str
     champion_score: float | None = None
+    champion_masked_score: float | None = None
     challenger_score: float | None = None
+    challenger_masked_score: float | None = None
     gain: float | None = None
     confidence: float | None = None
     windows: int | None = None
@@ -63,16 +68,20 @@ def promote(
 ) -> Decision:
     """Let a challenger try for the alias ``champion``.
 
+    Both are scored with the inputs as they are and under the mask that the inject stage wrote,
+    which is the one that evaluate reads.
+
     Args:
         version: the challenger; by default the version of the model on disk. Only a version that
             is named here may come back after a rollback took it out of service.
         by: who or what decides; by default the person and machine.
 
     Raises:
-        InputError: there is no validated table or no model on disk, or the model is not
-            registered, or ``version`` is of none.
+        InputError: there is no validated table, no injected mask of it or no model on disk, or the
+            model is not registered, or ``version`` is of none.
     """
     table = Table.read(project.table)
+    mask = _read_mask(project, table)
     name = model_name(table.card, params.window)
     kept = Decision(
         False, "", name, None, version, params.promote.metric, data_sha256=table.card.sha256
@@ -86,7 +95,7 @@ def promote(
     except Exception as error:
         decision = _keep(kept, f"{type(error).__name__}: {error}")
     else:
-        decision = _decide(project, params, client, table, kept, version is not None, by)
+        decision = _decide(project, params, client, table, mask, kept, version is not None, by)
     if not decision.promoted:
         ledger.record(project, _line(decision, by))
     return decision
@@ -135,6 +144,7 @@ def _decide(
     params: Params,
     client: MlflowClient,
     table: Table,
+    mask: Mask,
     kept: Decision,
     named: bool,
     by: str | None,
@@ -145,7 +155,7 @@ def _decide(
         if kept.challenger in withdrawn and not named:
             again = f"to let it try again, name it: s2tx promote --version {kept.challenger}"
             return _keep(kept, f"version {kept.challenger} was rolled back; {again}")
-        decision = _judge(params, client, table, kept)
+        decision = _judge(params, client, table, mask, kept)
         if decision.promoted and decision.challenger is not None:
             line = _line(decision, by)
             ledger.move(project, client, kept.name, kept.champion, decision.challenger, line)
@@ -156,7 +166,9 @@ def _decide(
         return _keep(kept, f"{kind}{error} {by_hand}")
 
 
-def _judge(params: Params, client: MlflowClient, table: Table, kept: Decision) -> Decision:
+def _judge(
+    params: Params, client: MlflowClient, table: Table, mask: Mask, kept: Decision
+) -> Decision:
     """The verdict on ``kept.challenger``, nothing moved yet.
 
     Raises:
@@ -168,36 +180,80 @@ def _judge(params: Params, client: MlflowClient, table: Table, kept: Decision) -
         return _keep(kept, f"version {challenger} is the champion already")
     new = load_version(client, name, challenger, params.runtime)
     if champion is None:
-        alone, windows = score_alone(new, table, params)
-        return dataclasses.replace(
-            kept,
-            promoted=True,
-            reason=f"version {challenger} is the first champion: its score is finite",
-            challenger_score=alone,
-            windows=windows,
-        )
-    verdict = compare(load_version(client, name, champion, params.runtime), new, table, params)
+        return _judge_alone(*score_alone(new, table, mask, params), params.promote, kept)
+    old = load_version(client, name, champion, params.runtime)
+    return _judge_both(compare(old, new, table, mask, params), params.promote, kept)
+
+
+def _judge_alone(errors: Errors, windows: int, rule: PromoteParams, kept: Decision) -> Decision:
+    """The first champion must work, and bear missing inputs as well as is asked for."""
     scored = dataclasses.replace(
         kept,
-        champion_score=verdict.champion,
-        challenger_score=verdict.challenger,
+        challenger_score=errors.clean,
+        challenger_masked_score=errors.masked,
+        windows=windows,
+    )
+    figures = f"{rule.metric} {errors.clean:.4f}, {_masked(errors)} with inputs missing"
+    if not errors.within(rule):
+        return _keep(scored, f"{figures}; {_bound(rule)}")
+    reason = f"version {kept.challenger} is the first champion: its scores are finite, {figures}"
+    return dataclasses.replace(scored, promoted=True, reason=reason)
+
+
+def _judge_both(verdict: Verdict, rule: PromoteParams, kept: Decision) -> Decision:
+    scored = dataclasses.replace(
+        kept,
+        champion_score=verdict.champion.clean,
+        champion_masked_score=verdict.champion.masked,
+        challenger_score=verdict.challenger.clean,
+        challenger_masked_score=verdict.challenger.masked,
         gain=verdict.gain,
         confidence=verdict.confidence,
         windows=verdict.windows,
     )
-    rule = params.promote
     figures = (
-        f"{rule.metric} {verdict.challenger:.4f} against {verdict.champion:.4f} "
-        f"({verdict.gain:+.2%}) on {verdict.windows} windows, confidence {verdict.confidence:.2f}"
+        f"{rule.metric} {verdict.challenger.clean:.4f} against {verdict.champion.clean:.4f} "
+        f"({verdict.gain:+.2%}) on {verdict.windows} windows, confidence {verdict.confidence:.2f}; "
+        f"{_masked(verdict.challenger)} against {_masked(verdict.champion)} with inputs missing"
     )
-    if verdict.wins:
-        return dataclasses.replace(scored, promoted=True, reason=f"better: {figures}")
-    asked = f"a gain above {rule.min_gain:.2%} with confidence {rule.confidence:.2f} is asked for"
-    return _keep(scored, f"{figures}; {asked}")
+    unmet = []
+    if not verdict.wins:
+        gain, sure = f"{rule.min_gain:.2%}", f"{rule.confidence:.2f}"
+        unmet.append(f"a gain above {gain} with confidence {sure} is asked for")
+    if not verdict.challenger.within(rule):
+        unmet.append(_bound(rule))
+    if unmet:
+        return _keep(scored, "; ".join([figures, *unmet]))
+    return dataclasses.replace(scored, promoted=True, reason=f"better: {figures}")
+
+
+def _masked(errors: Errors) -> str:
+    return f"{errors.masked:.4f} ({errors.rise:+.2%})"
+
+
+def _bound(rule: PromoteParams) -> str:
+    return f"with inputs missing a rise of at most {rule.max_missing_rise:.2%} is asked for"
 
 
 def _keep(kept: Decision, reason: str) -> Decision:
     return dataclasses.replace(kept, promoted=False, reason=f"keep: {reason}")
+
+
+def _read_mask(project: Project, table: Table) -> Mask:
+    """The injected mask of ``table``.
+
+    Raises:
+        InputError: it is absent, damaged, or of a table of another size.
+    """
+    mask = read_mask(project.evaluate_mask)
+    if mask.visible.shape != table.values.shape:
+        sizes = (mask.visible.shape, table.values.shape)
+        ours, theirs = (" x ".join(map(str, size)) for size in sizes)
+        raise InputError(
+            f"{project.evaluate_mask} masks {ours} cells, and {project.table} has {theirs}",
+            "Make it anew with: dvc repro inject",
+        )
+    return mask
 
 
 def _challenger(project: Project, client: MlflowClient, name: str, version: int | None) -> int:

@@ -12,7 +12,9 @@ from hypothesis.extra.numpy import arrays
 from s2tx.evaluation.bootstrap import block_bootstrap
 from s2tx.params import PromoteParams
 
-RULE = PromoteParams(metric="mse", min_gain=0.0, confidence=0.9, resamples=200, seed=11)
+RULE = PromoteParams(
+    metric="mse", min_gain=0.0, confidence=0.9, max_missing_rise=None, resamples=200, seed=11
+)
 LOSSES = arrays(np.float64, st.integers(2, 80), elements=st.floats(0.01, 1e6))
 BLOCKS = st.integers(1, 100)
 

@@ -5,40 +5,82 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
 
+from s2tx.data.missing import Mask, hide
 from s2tx.data.scaling import Scaler
 from s2tx.data.split import find_borders
+from s2tx.data.table import Table
 from s2tx.errors import InputError, S2TXError
 from s2tx.evaluation.metrics import score
-from s2tx.params import Params, PromoteParams
-from s2tx.registry.compare import compare, score_alone
+from s2tx.params import Params
+from s2tx.registry.compare import Errors, compare, score_alone
 from tests.tiny import tiny_bundle, tiny_table
 
-RULE = PromoteParams(metric="mse", min_gain=0.0, confidence=0.9, resamples=200, seed=11)
+
+class Blind(nn.Module):
+    """A network that gives NaN for a window of which more than a tenth is missing."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x_BLD: Tensor, observed_BLD: Tensor) -> Tensor:
+        y_BHD: Tensor = self.network(x_BLD, observed_BLD)
+        missing_B11 = 1 - observed_BLD.float().mean(dim=(1, 2), keepdim=True)
+        return y_BHD.masked_fill(missing_B11 > 0.1, float("nan"))
+
+
+def tiny_mask(table: Table, params: Params) -> Mask:
+    return Mask(hide(table.observed, params.inject), 0)
 
 
 def test_models_with_other_look_backs_meet_on_the_same_windows(tiny: Params) -> None:
     """What the model reads is its own affair; what it is asked must be the same."""
     table = tiny_table()
+    mask = tiny_mask(table, tiny)
     far = dataclasses.replace(tiny, window=dataclasses.replace(tiny.window, look_back=200))
     long, short = tiny_bundle(table, far, shift=0.0), tiny_bundle(table, tiny, shift=0.0)
-    one, other = compare(short, long, table, tiny), compare(long, short, table, far)
+    one = compare(short, long, table, mask, tiny)
+    other = compare(long, short, table, mask, far)
     assert one.windows == other.windows == 120 - tiny.window.horizon + 1
     assert (one.champion, one.challenger) == (other.challenger, other.champion)
 
 
-def test_scores_are_those_of_the_evaluation(tiny: Params) -> None:
-    """The gate and the report must speak of the same number."""
+@pytest.mark.parametrize("tail", [0, 5])
+def test_scores_are_those_of_the_evaluation(tiny: Params, tail: int) -> None:
+    """The gate and the report must speak of the same numbers, with inputs missing too."""
     table = tiny_table()
+    mask = dataclasses.replace(tiny_mask(table, tiny), tail_steps=tail)
     bundle = tiny_bundle(table, tiny)
     borders = find_borders(len(table.times), table.card, tiny.data, tiny.window)
     origins = borders.origins("test", tiny.window.look_back, tiny.window.horizon)
-    scores = score(bundle, table, origins, Scaler.fit(table.values[: borders.train]), 7)
-    value, windows = score_alone(bundle, table, tiny)
-    assert value == pytest.approx(scores.mse, rel=1e-6)
+    scaler = Scaler.fit(table.values[: borders.train])
+    clean = score(bundle, table, origins, scaler, 7)
+    masked = score(bundle, table, origins, scaler, 7, mask.visible, tail)
+    errors, windows = score_alone(bundle, table, mask, tiny)
+    assert errors.clean == pytest.approx(clean.mse, rel=1e-6)
+    assert errors.masked == pytest.approx(masked.mse, rel=1e-6)
     assert windows == len(origins)
+    verdict = compare(tiny_bundle(table, tiny, shift=0.0), bundle, table, mask, tiny)
+    assert verdict.challenger == errors
     mae = dataclasses.replace(tiny, promote=dataclasses.replace(tiny.promote, metric="mae"))
-    assert score_alone(bundle, table, mae)[0] == pytest.approx(scores.mae, rel=1e-6)
+    errors, _ = score_alone(bundle, table, mask, mae)
+    assert errors.clean == pytest.approx(clean.mae, rel=1e-6)
+    assert errors.masked == pytest.approx(masked.mae, rel=1e-6)
+
+
+@given(clean=st.floats(1e-6, 1e6), rise=st.floats(-0.99, 10), bound=st.floats(0, 10))
+def test_a_bound_is_kept_or_not(tiny: Params, clean: float, rise: float, bound: float) -> None:
+    """Protects from a bound that is of the error and not of its rise; null asks nothing."""
+    errors = Errors(clean, clean * (1 + rise))
+    assert errors.rise == pytest.approx(rise, abs=1e-9)
+    assert errors.within(dataclasses.replace(tiny.promote, max_missing_rise=None))
+    if abs(rise - bound) > 1e-6:
+        rule = dataclasses.replace(tiny.promote, max_missing_rise=bound)
+        assert errors.within(rule) == (rise < bound)
 
 
 def test_the_scaler_is_the_tables_not_the_models(tiny: Params) -> None:
@@ -46,9 +88,10 @@ def test_the_scaler_is_the_tables_not_the_models(tiny: Params) -> None:
     table = tiny_table()
     bundle = tiny_bundle(table, tiny, shift=0.0)
     odd = dataclasses.replace(bundle, scaler=Scaler(bundle.scaler.mean, bundle.scaler.std * 3))
-    verdict = compare(odd, bundle, table, tiny)
-    assert verdict.champion == pytest.approx(verdict.challenger, rel=1e-4)
-    assert verdict.challenger == pytest.approx(score_alone(bundle, table, tiny)[0], rel=1e-6)
+    verdict = compare(odd, bundle, table, tiny_mask(table, tiny), tiny)
+    for which in ("clean", "masked"):
+        theirs, ours = getattr(verdict.champion, which), getattr(verdict.challenger, which)
+        assert theirs == pytest.approx(ours, rel=1e-4)
 
 
 def test_a_short_test_part_decides_nothing(tiny: Params) -> None:
@@ -57,7 +100,7 @@ def test_a_short_test_part_decides_nothing(tiny: Params) -> None:
     few = dataclasses.replace(tiny, data=dataclasses.replace(tiny.data, ratio=(0.75, 0.21, 0.04)))
     model = tiny_bundle(table, tiny, shift=0.0)
     with pytest.raises(InputError, match="11 windows"):
-        compare(model, model, table, few)
+        compare(model, model, table, tiny_mask(table, tiny), few)
 
 
 @pytest.mark.parametrize("what", ["variates", "step"])
@@ -67,16 +110,31 @@ def test_models_of_other_things_are_not_compared(tiny: Params, what: str) -> Non
     model = tiny_bundle(table, tiny, shift=0.0)
     changed = {"variates": ("oil (C)", "load"), "step": "2h"}[what]
     card = dataclasses.replace(table.card, **{what: changed})
+    other = dataclasses.replace(model, card=card)
     with pytest.raises(S2TXError, match=f"the champion's {what}"):
-        compare(dataclasses.replace(model, card=card), model, table, tiny)
+        compare(other, model, table, tiny_mask(table, tiny), tiny)
 
 
 def test_a_score_that_is_not_finite_is_no_score(tiny: Params) -> None:
     """NaN compares as false with everything: it must stop, not slip through."""
     table = tiny_table()
-    bad = tiny_bundle(table, tiny, shift=float("nan"))
-    for pair in ((bad, bad), (bad, tiny_bundle(table, tiny)), (tiny_bundle(table, tiny), bad)):
+    mask = tiny_mask(table, tiny)
+    good, bad = tiny_bundle(table, tiny), tiny_bundle(table, tiny, shift=float("nan"))
+    for pair in ((bad, bad), (bad, good), (good, bad)):
         with pytest.raises(S2TXError, match="not finite"):
-            compare(*pair, table, tiny)
+            compare(*pair, table, mask, tiny)
     with pytest.raises(S2TXError, match="not finite"):
-        score_alone(bad, table, tiny)
+        score_alone(bad, table, mask, tiny)
+
+
+def test_a_score_under_the_mask_that_is_not_finite_is_none_either(tiny: Params) -> None:
+    """A model that gives NaN where readings are missing would do so in service one night."""
+    table = tiny_table()
+    mask = tiny_mask(table, tiny)
+    good = tiny_bundle(table, tiny)
+    blind = dataclasses.replace(good, network=Blind(good.network))
+    for pair in ((blind, good), (good, blind)):
+        with pytest.raises(S2TXError, match="mse with inputs missing is nan"):
+            compare(*pair, table, mask, tiny)
+    with pytest.raises(S2TXError, match="mse with inputs missing is nan"):
+        score_alone(blind, table, mask, tiny)

@@ -106,6 +106,59 @@ def test_the_margin_is_asked_for(project: Project, tiny: Params) -> None:
     assert _champion(project) == 1
 
 
+def _bounded(tiny: Params, bound: float) -> Params:
+    """GOOD rises by 1.5 % with inputs missing, WORSE by less than 0.5 %."""
+    return dataclasses.replace(
+        tiny, promote=dataclasses.replace(tiny.promote, max_missing_rise=bound)
+    )
+
+
+def test_the_bound_on_missing_inputs_is_asked_for(project: Project, tiny: Params) -> None:
+    """Better on clean inputs is not enough where readings fail; both figures are on record."""
+    _registered(project, tiny, WORSE)
+    assert promote(project, _bounded(tiny, 0.005)).promoted
+    _registered(project, tiny, GOOD)
+    kept = promote(project, _bounded(tiny, 0.005))
+    assert not kept.promoted
+    assert "a rise of at most 0.50% is asked for" in kept.reason
+    assert "a gain above" not in kept.reason
+    assert _champion(project) == 1
+    moved = promote(project, _bounded(tiny, 0.02))
+    assert moved.promoted
+    assert _champion(project) == 2
+    first, *later = _lines(project)
+    assert first["challenger_masked_score"] != first["challenger_score"]
+    for line in later:
+        assert line["champion_masked_score"] == first["challenger_masked_score"]
+        for figure in ("champion_masked_score", "challenger_masked_score"):
+            assert f"{line[figure]:.4f}" in line["reason"]
+        assert 1.01 < line["challenger_masked_score"] / line["challenger_score"] < 1.02
+
+
+def test_the_first_champion_must_keep_the_bound_too(project: Project, tiny: Params) -> None:
+    """With nothing in service the bound is all that stands between a fragile model and it."""
+    _registered(project, tiny, GOOD)
+    kept = promote(project, _bounded(tiny, 0.005))
+    assert not kept.promoted
+    assert "a rise of at most 0.50% is asked for" in kept.reason
+    assert _champion(project) is None
+    (line,) = _lines(project)
+    assert line["challenger_masked_score"] > 1.01 * line["challenger_score"]
+    assert promote(project, tiny).promoted  # nothing is asked
+
+
+def test_the_mask_must_be_of_the_table(project: Project, tiny: Params) -> None:
+    """A mask of yesterday's rows over today's would hide other readings, or none: exit code 2."""
+    _registered(project, tiny, GOOD)
+    tiny_table(601).write(project.table)
+    with pytest.raises(InputError, match=r"600 x 2 .* 601 x 2.* dvc repro inject"):
+        promote(project, tiny)
+    project.evaluate_mask.unlink()
+    with pytest.raises(InputError, match="dvc repro inject"):
+        promote(project, tiny)
+    assert not _lines(project)
+
+
 def test_nan_is_never_promoted(project: Project, tiny: Params) -> None:
     """Neither as the first champion nor against one."""
     _registered(project, tiny, GOOD)
@@ -245,7 +298,8 @@ def test_rollback_goes_back_one_champion_at_a_time(project: Project, tiny: Param
     with pytest.raises(InputError, match="already"):
         rollback(project, tiny, to=1)
     assert _lines(project)[-1] | {"time": ""} == {
-        **dict.fromkeys(("champion_score", "challenger_score", "gain", "confidence", "windows")),
+        **dict.fromkeys(("champion_score", "champion_masked_score", "gain", "confidence")),
+        **dict.fromkeys(("challenger_score", "challenger_masked_score", "windows")),
         "time": "",
         "action": "rollback",
         "name": NAME,
