@@ -34,7 +34,6 @@ class Night:
         made, decision, ahead = self.registered, self.decision, self.forecast
         metrics = json.loads(project.metrics.read_text(encoding="utf-8"))
         hidden = metrics["test_missing"]
-        gone = {name: share for name, share in ahead.missing.items() if share}
         lines = [
             "",
             "test scores, standardised (every window, lower is better)",
@@ -48,7 +47,7 @@ class Night:
             f"in service  version {ahead.version}",
             f"forecast  {ahead.path}",
             f"          {ahead.rows} rows, {ahead.first} to {ahead.last}",
-            *(f"          {share:.1%} of {name} was missing" for name, share in gone.items()),
+            *([f"          {ahead.warning}"] if ahead.warning else []),
             f"report    {project.report}",
             f"MLflow    {_mlflow(self.root)}",
             "Prefect   prefect server start, then open http://127.0.0.1:4200",

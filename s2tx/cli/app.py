@@ -254,7 +254,10 @@ def forecast(
     """Let the champion forecast the next steps from the newest rows."""
     from s2tx.forecasting.forecaster import forecast as look_ahead
 
-    _show(look_ahead(*_open(), output=output, input=rows), as_json)
+    made = look_ahead(*_open(), output=output, input=rows)
+    if made.warning:
+        typer.echo(f"warning: {made.warning}", err=True)
+    _show(made, as_json)
 
 
 # --- studies -------------------------------------------------------------------------------------

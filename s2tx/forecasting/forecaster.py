@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from s2tx.paths import Project, write_beside
 from s2tx.training.bundle import Bundle
 from s2tx.training.runtime import pick_device
 
+_NAMED = 8  # variates that a warning names
 _ANYWHERE = RuntimeParams(
     device="auto", precision="32-true", scan="auto", layers="auto", threads=None
 )
@@ -50,7 +53,8 @@ class Forecaster:
 
         Raises:
             InputError: a column is missing or twice there, there are fewer than L rows, the stamps
-                do not advance by the card's step, or a cell holds no finite number.
+                do not advance by the card's step, a cell holds no finite number, or no variate has
+                a reading in the last L rows.
             S2TXError: the model's output is not finite.
         """
         card, window = self.bundle.card, self.bundle.window
@@ -102,6 +106,13 @@ class Forecaster:
         cells = np.stack([_numbers(newest[column], rows) for column in card.variates], axis=1)
         checked = pd.DataFrame(take_out_sentinels(cells, sentinels)[0], columns=list(card.variates))
         checked.insert(0, card.time_column, times)
+        if checked[list(card.variates)].isna().all(axis=None):
+            raise InputError(
+                f"no variate of {card.name} has a reading in the {look_back} rows from "
+                f"{times.iloc[0]} to {times.iloc[-1]}",
+                "Give rows with a reading: ingest newer ones, or name others with s2tx forecast "
+                "--input",
+            )
         return checked
 
 
@@ -148,21 +159,55 @@ class Forecast:
 
     Attributes:
         path: of the CSV or Parquet file.
+        about: of the JSON file beside it, which says what it was made of.
         rows: H.
         name: of the registered model.
         version: of the champion that made it.
+        newest: timestamp of the newest row that was read.
         first: timestamp of its first row.
         last: timestamp of its last row.
         missing: share of the look-back that was missing, by variate.
+        unseen: variates without a reading in the look-back, whose forecast rests on the train mean.
     """
 
     path: Path
+    about: Path
     rows: int
     name: str
     version: int
+    newest: str
     first: str
     last: str
     missing: dict[str, float]
+    unseen: tuple[str, ...]
+
+    @property
+    def warning(self) -> str | None:
+        """The gaps in a line; None if there were none."""
+        gaps = {name: share for name, share in self.missing.items() if share}
+        told = [f"{share:.1%} of {name}" for name, share in gaps.items() if name not in self.unseen]
+        parts = [f"missing in the look-back: {_some(told)}"] if told else []
+        if self.unseen:
+            parts.append(f"no reading, so forecast from the train mean: {_some(self.unseen)}")
+        return "; ".join(parts) or None
+
+    def as_json(self) -> str:
+        """What stands beside the forecast; the same forecast gives the same text."""
+        about = {
+            "model": self.name,
+            "version": self.version,
+            "newest": self.newest,
+            "horizon": self.rows,
+            "missing": self.missing,
+            "unseen": self.unseen,
+        }
+        return json.dumps(about, indent=2, ensure_ascii=False) + "\n"
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few, and how many more there are."""
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def forecast(
@@ -170,13 +215,16 @@ def forecast(
 ) -> Forecast:
     """Write the champion's forecast of the next H steps; the same data give the same bytes.
 
+    Beside it stands a file of the same name and ``.json``: model, version, newest row, and how much
+    of each variate's look-back was missing.
+
     Args:
         output: CSV, or Parquet by its extension; by default
             ``forecasts/<model>-<last timestamp>.csv``.
         input: rows to forecast from, CSV or Parquet; by default the validated table.
 
     Raises:
-        InputError: the rows do not fit the model, or there is no champion.
+        InputError: the rows do not fit the model or hold no reading, or there is no champion.
         S2TXError: the registry does not answer, or the champion does not load.
     """
     from s2tx.registry.champion import load_champion
@@ -194,20 +242,27 @@ def forecast(
     card = bundle.card
     seen = newest[card.time_column].iloc[-1]
     path = output or project.forecasts / f"{name}-{seen:%Y%m%dT%H%M%S}.csv"
-    with write_beside(path) as part:
+    missing = {column: float(newest[column].isna().mean()) for column in card.variates}
+    made = Forecast(
+        path=path,
+        about=path.with_name(f"{path.name}.json"),
+        rows=len(ahead),
+        name=name,
+        version=version,
+        newest=str(seen),
+        first=str(ahead[card.time_column].iloc[0]),
+        last=str(ahead[card.time_column].iloc[-1]),
+        missing=missing,
+        unseen=tuple(column for column, share in missing.items() if share == 1),
+    )
+    # Both are whole before either takes its place, the forecast last: who waits for it has both.
+    with write_beside(path) as part, write_beside(made.about) as note:
         if path.suffix == ".parquet":
             ahead.to_parquet(part, index=False)
         else:
             ahead.to_csv(part, index=False)
-    return Forecast(
-        path=path,
-        rows=len(ahead),
-        name=name,
-        version=version,
-        first=str(ahead[card.time_column].iloc[0]),
-        last=str(ahead[card.time_column].iloc[-1]),
-        missing={column: float(newest[column].isna().mean()) for column in card.variates},
-    )
+        note.write_text(made.as_json(), encoding="utf-8")
+    return made
 
 
 def _read(path: Path) -> pd.DataFrame:

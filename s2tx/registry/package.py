@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s2tx.data.table import Card, Table
-from s2tx.errors import S2TXError
+from s2tx.errors import InputError, S2TXError
 from s2tx.params import Params, WindowParams
 from s2tx.paths import Project
 from s2tx.registry import tracking
@@ -74,7 +74,8 @@ def register(project: Project, params: Params, serve: Path) -> Registered:
         serve: the models-from-code file (``s2tx.forecasting.SERVE``).
 
     Raises:
-        InputError: there is no trained model, or no validated table, on disk.
+        InputError: there is no trained model, or no validated table, on disk, or its newest rows
+            hold nothing to forecast from.
         UnreachableError: MLflow does not answer.
         S2TXError: the packaged model does not load or predict; nothing was registered.
     """
@@ -122,6 +123,7 @@ def _save(bundle: Path, serve: Path, table: Table, package: Path) -> None:
     """Write the packaged model and prove that it loads and predicts.
 
     Raises:
+        InputError: the newest rows of the table hold nothing to forecast from.
         S2TXError: it does not.
     """
     import mlflow
@@ -147,6 +149,8 @@ def _save(bundle: Path, serve: Path, table: Table, package: Path) -> None:
         try:
             loaded = mlflow.pyfunc.load_model(str(package))
             rows = len(loaded.predict(example))
+        except InputError:
+            raise
         except Exception as error:
             raise S2TXError(
                 f"the packaged model does not predict ({type(error).__name__}: {error}). "

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from s2tx.cli import main
 from s2tx.cli.app import app
 from s2tx.errors import S2TXError
+from s2tx.forecasting.forecaster import Forecast
 from tests.conftest import ROOT
 
 COMMANDS = {command.name or command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
@@ -95,6 +96,34 @@ def test_a_broken_table_is_refused_and_put_aside(tmp_path: Path) -> None:
     done = run("ingest", str(bad), "--append", "--step", "1h", cwd=tmp_path)
     assert done.returncode == 2
     assert "--step goes with a new version" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["forecast"], ["forecast", "--json"]])
+def test_gaps_are_warned_of_beside_the_result(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Protects a person from a forecast from nothing, and scripts from a warning in their JSON."""
+    made = Forecast(
+        path=tmp_path / "x.csv",
+        about=tmp_path / "x.csv.json",
+        rows=6,
+        name="s2tx-tiny-h6",
+        version=1,
+        newest="2024-01-01",
+        first="2024-01-02",
+        last="2024-01-07",
+        missing={"load": 0.25, "oil": 1.0, "wind": 0.0},
+        unseen=("oil",),
+    )
+    monkeypatch.setattr("s2tx.forecasting.forecaster.forecast", lambda *_, **__: made)
+    monkeypatch.chdir(ROOT)
+    result = CliRunner().invoke(app, words)
+    assert result.stderr == f"warning: {made.warning}\n"
+    for told in ("25.0% of load", "train mean: oil"):
+        assert told in result.stderr
+    assert "wind" not in result.stderr
+    if "--json" in words:
+        assert json.loads(result.stdout)["unseen"] == ["oil"]
 
 
 def test_json_is_one_object(tmp_path: Path) -> None:

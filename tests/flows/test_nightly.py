@@ -80,7 +80,7 @@ def test_the_night_from_top_to_bottom(
         str(project.report),
         "mlflow server",
         "prefect server start",
-        "2.1% of load was missing",
+        "missing in the look-back: 2.1% of load",
     ):
         assert told in text
     assert ledger.read(ledger.path_of(project))[0]["by"] == "nightly"

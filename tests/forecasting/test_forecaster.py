@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from s2tx.errors import InputError, S2TXError
 from s2tx.forecasting import SERVE
-from s2tx.forecasting.forecaster import Forecaster, forecast
+from s2tx.forecasting.forecaster import Forecast, Forecaster, forecast
 from s2tx.params import Params
 from s2tx.paths import Project
 from s2tx.registry.package import register
@@ -54,8 +58,8 @@ def test_it_is_the_bundle_s_own_forecast(forecaster: Forecaster, frame: pd.DataF
     """Columns mixed up on the way would still look like a forecast."""
     values = forecaster.bundle.forecast(tiny_table().values)
     mixed = frame[["oil (C)", "load", "when"]].assign(note="not read")
-    for given in (frame, mixed, frame.tail(48), frame.tail(48).reset_index(drop=True)):
-        ahead = forecaster.predict(given)
+    for rows in (frame, mixed, frame.tail(48), frame.tail(48).reset_index(drop=True)):
+        ahead = forecaster.predict(rows)
         assert (ahead[["load", "oil (C)"]].to_numpy() == values).all()
 
 
@@ -131,6 +135,88 @@ def test_a_variate_that_is_wholly_missing_still_gets_a_forecast(
     assert forecaster.predict(frame.assign(load=np.nan)).notna().all().all()
 
 
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_whatever_is_missing_the_forecast_is_whole_or_refused(
+    forecaster: Forecaster, data: st.DataObject
+) -> None:
+    """Protects from NaN in service: any gaps give a finite forecast, and only rows without any
+    reading give none."""
+    frame = tiny_table().frame().tail(48).reset_index(drop=True)
+    for column in ("load", "oil (C)"):
+        newest = data.draw(st.integers(0, 48), label=f"newest steps of {column} gone")
+        gone = data.draw(arrays(bool, 48), label=f"of {column} gone")
+        gone[48 - newest :] = True
+        frame.loc[gone, column] = np.nan
+    if frame[["load", "oil (C)"]].isna().all(axis=None):
+        with pytest.raises(InputError, match="no variate of tiny has a reading in the 48 rows"):
+            forecaster.predict(frame)
+    else:
+        assert np.isfinite(forecaster.predict(frame)[["load", "oil (C)"]].to_numpy()).all()
+
+
+def test_rows_without_any_reading_are_refused(
+    in_service: Project, tiny: Params, frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    """A forecast from nothing would look like any other; it is exit code 2, and no file."""
+    rows = tmp_path / "rows.csv"
+    frame.loc[len(frame) - 48 :, ["load", "oil (C)"]] = np.nan
+    frame.to_csv(rows, index=False)
+    with pytest.raises(InputError, match=r"2024-01-24 00:00:00 to 2024-01-25 23:00:00.* --input"):
+        forecast(in_service, tiny, input=rows)
+    assert not in_service.forecasts.exists()
+    frame.loc[len(frame) - 48, "load"] = 10.0
+    assert np.isfinite(Forecaster.load(in_service.model, CPU).predict(frame)["oil (C)"]).all()
+
+
+def test_beside_the_forecast_stands_what_it_was_made_of(
+    in_service: Project, tiny: Params, frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    """Who uses the forecast must see that a variate was never read, and how much of the others."""
+    rows, ahead = tmp_path / "rows.csv", tmp_path / "ahead.csv"
+    frame.loc[len(frame) - 12 :, "load"] = np.nan  # of 48; one of them is missing already
+    frame.assign(**{"oil (C)": np.nan}).to_csv(rows, index=False)
+    made = forecast(in_service, tiny, output=ahead, input=rows)
+    assert made.about == tmp_path / "ahead.csv.json"
+    assert json.loads(made.about.read_text()) == {
+        "model": "s2tx-tiny-h6",
+        "version": 1,
+        "newest": "2024-01-25 23:00:00",
+        "horizon": 6,
+        "missing": {"load": 0.25, "oil (C)": 1.0},
+        "unseen": ["oil (C)"],
+    }
+    assert pd.read_csv(ahead).notna().all(axis=None)
+    assert made.warning == (
+        "missing in the look-back: 25.0% of load; "
+        "no reading, so forecast from the train mean: oil (C)"
+    )
+
+
+def test_the_warning_is_a_line(in_service: Project, tiny: Params) -> None:
+    """With hundreds of sensors it must not fill the screen; without a gap there is none."""
+    made = forecast(in_service, tiny)
+    assert dataclasses.replace(made, missing={"load": 0.0, "oil (C)": 0.0}).warning is None
+    many = {f"v{number}": 0.5 for number in range(321)}
+    warning = dataclasses.replace(made, missing=many).warning
+    assert warning is not None
+    assert warning.endswith("50.0% of v7 and 313 more")
+
+
+def test_a_forecast_and_what_stands_beside_it_come_together(
+    in_service: Project, tiny: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk must not leave a forecast without its flags, nor flags without a forecast."""
+
+    def full(_: Forecast) -> str:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Forecast, "as_json", full)
+    with pytest.raises(OSError, match="no space"):
+        forecast(in_service, tiny)
+    assert list(in_service.forecasts.iterdir()) == []
+
+
 def test_a_sentinel_is_a_missing_reading_in_service_too(tiny: Params, frame: pd.DataFrame) -> None:
     """A logger's -9999 taken for a load would be the forecast's largest input by far."""
     bundle = dataclasses.replace(tiny_bundle(tiny_table(), tiny), sentinels=(-9999.0,))
@@ -144,11 +230,12 @@ def test_a_sentinel_is_a_missing_reading_in_service_too(tiny: Params, frame: pd.
 def test_the_same_champion_and_data_give_the_same_bytes(in_service: Project, tiny: Params) -> None:
     """A repeated night must not make a second, different forecast of the same hours."""
     first = forecast(in_service, tiny)
-    content = first.path.read_bytes()
+    content = first.path.read_bytes(), first.about.read_bytes()
     again = forecast(in_service, tiny)
     assert again == first
-    assert again.path.read_bytes() == content
-    assert [path.name for path in in_service.forecasts.iterdir()] == [first.path.name]
+    assert (again.path.read_bytes(), again.about.read_bytes()) == content
+    assert set(in_service.forecasts.iterdir()) == {first.path, first.about}
+    assert first.about.name == f"{first.path.name}.json"
     assert first.path.name == "s2tx-tiny-h6-20240125T230000.csv"
     assert (first.rows, first.version) == (6, 1)
     assert (first.first, first.last) == ("2024-01-26 00:00:00", "2024-01-26 05:00:00")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -125,3 +127,14 @@ def test_without_a_model_there_is_a_cure(tmp_path: Path, tiny: Params) -> None:
     """`s2tx register` in a fresh clone."""
     with pytest.raises(InputError, match="dvc repro"):
         register(Project(tmp_path), tiny, SERVE)
+
+
+def test_rows_without_a_reading_are_the_inputs_fault(project: Project, tiny: Params) -> None:
+    """The proof that a model predicts needs a reading: its lack is exit code 2, not tried again."""
+    table = tiny_table()
+    dark = table.values.copy()
+    dark[-48:] = np.nan
+    dataclasses.replace(table, values=dark).write(project.table)
+    with pytest.raises(InputError, match="no variate of tiny has a reading"):
+        register(project, tiny, SERVE)
+    assert not connect(project).search_model_versions("name = 's2tx-tiny-h6'")
