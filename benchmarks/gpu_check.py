@@ -42,21 +42,30 @@ def demo_table() -> Table:
 
 
 def model_parity(params: Params, device: torch.device) -> dict[str, Any]:
-    """The whole network from one state dict on the CPU and on the device."""
+    """The whole network from one state dict on the CPU and on the device, with values missing and
+    without."""
     torch.manual_seed(0)
     runtime, window = params.runtime, params.window
     cpu = zoo.build(params.model, window, 7, runtime, torch.device("cpu")).eval()
     other = zoo.build(params.model, window, 7, runtime, device).eval()
     other.load_state_dict(cpu.state_dict())
     x = torch.randn(16, window.look_back, 7)
-    errors: dict[Precision, float] = {}
+    observed = torch.rand_like(x) > 0.2
+    observed[:, -200:-50, ::2] = False  # whole patches, of some of the variates
+    errors: dict[str, dict[Precision, float]] = {"complete": {}, "missing": {}}
     with torch.inference_mode():
-        expected = cpu(x)
-        for precision in TOLERANCE:
-            with torch.autocast(device.type, torch.bfloat16, enabled=precision != "32-true"):
-                found = other(x.to(device)).float().cpu()
-            errors[precision] = float((found - expected).abs().max() / expected.abs().max())
-    ok = all(error < TOLERANCE[precision] for precision, error in errors.items())
+        for name, seen in (("complete", None), ("missing", observed)):
+            expected = cpu(x, seen)
+            for precision in TOLERANCE:
+                with torch.autocast(device.type, torch.bfloat16, enabled=precision != "32-true"):
+                    found = other(x.to(device), None if seen is None else seen.to(device))
+                difference = (found.float().cpu() - expected).abs().max()
+                errors[name][precision] = float(difference / expected.abs().max())
+    ok = all(
+        error < TOLERANCE[precision]
+        for each in errors.values()
+        for precision, error in each.items()
+    )
     return {"ok": ok, "relative_error": errors}
 
 
