@@ -113,6 +113,7 @@ def page(
     parts.append("\n".join(_dropped(tree["cells"])))
     parts.append("\n".join(_times(grid)))
     parts.append("\n".join(_not_run(grid)))
+    parts.append("\n".join(study_page.earlier(tree["cells"])))
     machine = tree["receipt"]["machine"]
     gpus = sorted({cell["machine"] for cell in tree["cells"].values()})
     parts.append(

@@ -1,4 +1,4 @@
-"""The parts of ``docs/benchmarks.md`` about the search and the global context."""
+"""The parts of ``docs/benchmarks.md`` about the search, the global context and earlier code."""
 
 from __future__ import annotations
 
@@ -110,6 +110,26 @@ def context(record: Mapping[str, Any]) -> Iterator[str]:
         ],
         rows,
     )
+
+
+def earlier(cells: Mapping[str, Any]) -> Iterator[str]:
+    """The cells that the present code did not make, by the commit that did."""
+    yield "## Made by earlier code"
+    yield ""
+    by_commit: dict[str, list[str]] = {}
+    for name, cell in cells.items():
+        if cell.get("earlier_code"):
+            by_commit.setdefault(cell["commit"][:8], []).append(name)
+    if not by_commit:
+        yield "None: every cell above is of the present code."
+        return
+    yield (
+        "These have the present settings, and the code that decides a cell has changed since; "
+        "`s2tx study grid` runs them again. By commit:"
+    )
+    yield ""
+    for commit, names in by_commit.items():
+        yield f"- `{commit}` ({len(names)}): {', '.join(names)}"
 
 
 def _range(record: Mapping[str, Any], label: str) -> str:

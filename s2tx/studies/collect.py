@@ -8,6 +8,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 from s2tx import fingerprint as identity
+from s2tx import zoo
+from s2tx.params import as_dict
 from s2tx.paths import write_text
 from s2tx.studies.cell import Places
 from s2tx.studies.settings import Cell, Setting
@@ -19,6 +21,30 @@ def read(places: Places, setting: Setting) -> dict[str, Any] | None:
     """The record of a cell that is finished under these settings and this code; else None."""
     record = read_any(places, setting.cell)
     return record if record is not None and record["key"] == setting.key else None
+
+
+def read_settled(places: Places, setting: Setting) -> dict[str, Any] | None:
+    """The record of a cell that is finished under these settings, by whatever code; else None.
+
+    Settings that the code has gained since count as what they were before: see
+    ``zoo.spec_from_dict``.
+    """
+    record = read_any(places, setting.cell)
+    if record is None:
+        return None
+    receipt = record["receipt"]
+    try:
+        network = zoo.spec_from_dict(receipt["network"])
+    except (TypeError, ValueError):  # a setting is gone
+        return None
+    recipe = receipt["train"] and {"masking": None} | receipt["train"]
+    same = (
+        network == setting.spec
+        and recipe == (as_dict(setting.train) if setting.trained else None)
+        and receipt["window"] == as_dict(setting.params.window)
+        and receipt["data"]["sha256"] == setting.entry.sha256
+    )
+    return record if same else None
 
 
 def read_any(places: Places, cell: Cell) -> dict[str, Any] | None:
@@ -45,6 +71,8 @@ def collect(
         reasons: why a data set or a cell, by name, could not be run; what an earlier collection
             said of those that this one does not name is kept.
 
+    A cell of these settings that earlier code made stands, marked so, until it is run again.
+
     Returns:
         ``cells`` by name, ``summary`` by data set, horizon and recipe, ``not_run`` by cell, and
         ``recipes`` in the order of their columns.
@@ -54,11 +82,12 @@ def collect(
     cells: dict[str, Any] = {}
     not_run: dict[str, str] = {}
     for setting in settings:
-        cell, record = setting.cell, read(places, setting)
+        cell, record = setting.cell, read_settled(places, setting)
         if record is not None:
-            cells[cell.name] = _line(record)
+            earlier_code = record["key"] != setting.key
+            cells[cell.name] = _line(record) | {"earlier_code": earlier_code}
             continue
-        stale = "not run again since its settings or code changed"
+        stale = "not run again since its settings changed"
         open_ = stale if places.record(cell).exists() else "not run yet"
         kept = earlier.get(cell.name, open_)
         kept = open_ if kept.startswith("not run") else kept
@@ -122,6 +151,7 @@ def _line(record: Mapping[str, Any]) -> dict[str, Any]:
         "seconds": record["seconds"]["train"],
         "resumed": record["seconds"]["resumed"],
         "machine": machine["gpu"] if receipt["runtime"]["device"] == "cuda" else "cpu",
+        "commit": receipt["code"]["commit"],
         "sources_sha256": receipt["code"]["sources_sha256"],
         "weights_sha256": receipt["weights_sha256"],
     }

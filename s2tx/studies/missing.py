@@ -21,29 +21,24 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from s2tx import fingerprint as identity
-from s2tx.data.missing import Mask, hide
-from s2tx.data.split import Borders, find_borders
+from s2tx.data.split import find_borders
 from s2tx.data.table import Table
 from s2tx.errors import InputError, S2TXError
-from s2tx.evaluation.evaluate import season_of
 from s2tx.evaluation.metrics import score
-from s2tx.params import ConditionParams, InjectParams, MissingParams, Params, Pattern
+from s2tx.params import InjectParams, MissingParams, Params
 from s2tx.paths import Project, write_text
 from s2tx.studies.cell import Places, bring
 from s2tx.studies.collect import read
-from s2tx.studies.fills import Filled, fills
+from s2tx.studies.conditions import Condition, conditions, score_under
 from s2tx.studies.finished import Finished
 from s2tx.studies.grid import Lines, Selection, places_of, select
 from s2tx.studies.plain import read_params
 from s2tx.studies.settings import Cell, Setting, block_cells, resolve
-from s2tx.training.bundle import Bundle, Predictor
 from s2tx.training.checkpoint import Checkpoint
 from s2tx.training.train import train
 
@@ -54,43 +49,9 @@ _CODE = (
     "data/missing.py",
     "evaluation/metrics.py",
     "model/infill.py",
+    "studies/conditions.py",
     "studies/fills.py",
-    "studies/missing.py",
 )
-
-
-@dataclass(frozen=True)
-class Condition:
-    """What is missing, and what is put in its place.
-
-    Attributes:
-        pattern: see ``s2tx.data.missing.hide``.
-        rate: share of readings hidden; without meaning for ``tail``.
-        steps: of a run; of ``tail``, the newest so many of each look-back.
-        fill: see ``s2tx.studies.fills.fills``.
-    """
-
-    pattern: Pattern
-    rate: float
-    steps: int
-    fill: str
-
-    def mask(self, table: Table, seed: int, stream: int = 0) -> Mask:
-        """What inputs may show of a table."""
-        inject = InjectParams(self.pattern, self.rate, self.steps, seed, train=stream > 0)
-        tail = self.steps if self.pattern == "tail" else 0
-        return Mask(hide(table.observed, inject, stream=stream), tail)
-
-
-def conditions(listed: Sequence[ConditionParams]) -> list[Condition]:
-    """Every one that section ``study.missing.conditions`` means, in its order."""
-    return [
-        Condition(each.pattern, rate, steps, fill)
-        for each in listed
-        for fill in each.fills
-        for rate in each.rates
-        for steps in each.steps
-    ]
 
 
 # --- One cell -----------------------------------------------------------------------------------
@@ -125,7 +86,7 @@ def examine(
         described = dataclasses.asdict(condition)
         if any(described.items() <= line.items() for line in scores):
             continue
-        figures = _score(done.bundle, done.table, done.borders, condition, params)
+        figures = score_under(condition, done.bundle, done.table, done.borders, params)
         scores.append(described | figures)
         note(
             f"{setting.cell.name}: {condition.pattern} {condition.rate:g}, {condition.steps} steps,"
@@ -174,7 +135,7 @@ def train_and_examine(
         bundle.scaler,
         params.evaluate.batch_size,
     )
-    figures = _score(bundle, table, borders, condition, params)
+    figures = score_under(condition, bundle, table, borders, params)
     note(f"{setting.cell.name}: trained and tested at {rate:g}: MSE {figures['mse']:.4f}")
     record = {
         "cell": dataclasses.asdict(setting.cell),
@@ -191,29 +152,23 @@ def train_and_examine(
     return record
 
 
-def _score(
-    bundle: Bundle, table: Table, borders: Borders, condition: Condition, params: Params
-) -> dict[str, float]:
-    """Every test window under one condition; targets complete."""
-    window, mask = bundle.window, condition.mask(table, params.study.missing.seed)
-    fill = fills(season_of(pd.Timedelta(table.card.step_delta)))[condition.fill]
-    network = bundle.network if fill is None else Filled(bundle.network, fill).eval()
-    scores = score(
-        Predictor(network, window, bundle.scaler, bundle.device),
-        table,
-        borders.origins("test", window.look_back, window.horizon),
-        bundle.scaler,
-        params.evaluate.batch_size,
-        mask.visible,
-        mask.tail_steps,
-    )
-    return {"mse": scores.mse, "mae": scores.mae}
-
-
 def _key(of: str, study: MissingParams, rate: float | None = None) -> str:
     """Identity of a record: the weights or the setting, the masks and the code."""
     steps = None if rate is None else study.block_steps
     return identity.of_json([of, study.seed, rate, steps, identity.of_code(_CODE)])
+
+
+def _stands(
+    record: dict[str, Any], setting: Setting, rate: float | None, params: Params, places: Places
+) -> bool:
+    """Whether a record is of these settings, weights, masks and code."""
+    study = params.study.missing
+    if rate is not None:
+        return bool(record["key"] == _key(setting.key, study, rate))
+    done = read(places, setting)
+    if done is None:
+        return False
+    return bool(record["key"] == _key(done["receipt"]["weights_sha256"], study))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -262,6 +217,9 @@ def collect(params: Params, places: Places, reasons: dict[str, str]) -> dict[str
     for setting, rate in cells_of(params):
         path = path_of(places, setting.cell, rate)
         record = _read(path)
+        if record and not _stands(record, setting, rate, params, places):
+            not_run[path.stem] = "not run again since settings, weights or code changed"
+            continue
         if record:
             lines.append({key: record[key] for key in ("cell", "protocol", "clean", "scores")})
         if not record or (rate is None and len(record["scores"]) < wanted):

@@ -66,3 +66,14 @@ def test_the_context_is_shown_by_what_changes_without_it() -> None:
     assert "cells by +0.5% to +2.5%; the mean of its tokens by +0.0% to +0.0%" in page
     assert "| ETTh1-96-paper-1 | 0.300 | 0.200 | 0.400 | 25.0% | 75.0% |" in page
     assert "| ETTh1-96-best-1 | 0.300 | 0.200 | 0.400 |  | 100.0% |" in page
+
+
+def test_cells_of_earlier_code_are_named_by_their_commit() -> None:
+    """Protects the reader from taking them for the present code's."""
+    cells = {
+        "a": {"earlier_code": True, "commit": "0123456789"},
+        "b": {"earlier_code": False, "commit": "fedcba"},
+        "c": {"earlier_code": True, "commit": "0123456789"},
+    }
+    assert "- `01234567` (2): a, c" in "\n".join(study_page.earlier(cells))
+    assert "every cell above is of the present code" in "\n".join(study_page.earlier({}))

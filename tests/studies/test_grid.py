@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from s2tx.errors import InputError
-from s2tx.params import Params
+from s2tx.params import Params, as_dict
 from s2tx.studies import cell as one
 from s2tx.studies.audit import audit
 from s2tx.studies.cell import Places, drop_last
@@ -143,16 +143,42 @@ def test_what_cannot_be_had_or_has_not_run_is_listed(
     assert again["not_run"] == grid["not_run"]
 
 
-def test_a_stale_cell_is_no_result(study: Params, places: Places, folder: Path) -> None:
-    """Protects the tables from figures of code or settings that are gone."""
+def test_a_cell_of_other_settings_is_no_result(study: Params, places: Places, folder: Path) -> None:
+    """Protects the tables from figures of settings that are gone."""
     settings = some(study, "dlinear")
     states(settings, places, folder)
-    file = places.record(settings[0].cell)
-    file.write_text(json.dumps(record(places) | {"key": "of old"}))
+    for part, changed in (
+        ("network", {"name": "dlinear", "kernel": 7}),
+        ("network", {"name": "dlinear", "gone": 5}),
+        ("train", as_dict(settings[0].train) | {"epochs": 9}),
+        ("window", as_dict(settings[0].params.window) | {"look_back": 9}),
+        ("data", {"sha256": "other"}),
+    ):
+        old = record(places)
+        file = places.record(settings[0].cell)
+        receipt = old["receipt"] | {part: changed}
+        file.write_text(json.dumps(old | {"key": "of old", "receipt": receipt}))
+        assert read(places, settings[0]) is None
+        grid = collect(settings, COMPARED, places, {})
+        assert grid["cells"] == {}, part
+        assert grid["not_run"][NAME] == "not run again since its settings changed"
+        file.write_text(json.dumps(old))
+
+
+def test_a_cell_of_earlier_code_stands_marked_until_it_is_run_again(
+    study: Params, places: Places, folder: Path
+) -> None:
+    """Protects the reader from taking it for the present code's, and days of results from a changed
+    comment; settings that the code gained since are what they were."""
+    settings = some(study, "dlinear")
+    states(settings, places, folder)
+    old = record(places)
+    del old["receipt"]["train"]["masking"]
+    places.record(settings[0].cell).write_text(json.dumps(old | {"key": "of old"}))
     assert read(places, settings[0]) is None
-    grid = collect(settings, COMPARED, places, {})
-    assert grid["cells"] == {}
-    assert grid["not_run"][NAME] == "not run again since its settings or code changed"
+    assert collect(settings, COMPARED, places, {})["cells"][NAME]["earlier_code"] is True
+    states(settings, places, folder)
+    assert collect(settings, COMPARED, places, {})["cells"][NAME]["earlier_code"] is False
 
 
 def test_mean_and_deviation_over_seeds(study: Params, places: Places, folder: Path) -> None:

@@ -97,8 +97,8 @@ def test_a_killed_study_repeats_nothing(
     path = path_of(places, CELL)
     path.write_text(json.dumps(whole | {"scores": whole["scores"][:4]}))
     scored: list[Any] = []
-    original = room._score
-    monkeypatch.setattr(room, "_score", lambda *args: scored.append(args) or original(*args))
+    original = room.score_under
+    monkeypatch.setattr(room, "score_under", lambda *args: scored.append(args) or original(*args))
     assert examine(setting, params, places, folder, quietly)["scores"] == whole["scores"]
     assert len(scored) == 2
     path.write_text(json.dumps(whole | {"key": "of other weights"}))
@@ -138,12 +138,13 @@ def test_what_was_not_run_is_listed(params: Params, places: Places, folder: Path
     setting = finished(CELL, params, places, folder)
     record = examine(setting, params, places, folder, quietly)
     path_of(places, CELL).write_text(json.dumps(record | {"scores": record["scores"][:1]}))
+    path_of(places, Cell("Small", 4, "dlinear", 1), 0.4).write_text(json.dumps({"key": "of old"}))
     result = collect(params, places, {"Small-4-dlinear-1": "no weights"})
     assert [line["cell"]["recipe"] for line in result["cells"]] == ["naive"]
     assert result["not_run"] == {
         "Small-4-naive-1": "not run yet; 1 of 6 conditions are",
         "Small-4-dlinear-1": "no weights",
-        "Small-4-dlinear-1-trained-0.4": "not run yet",
+        "Small-4-dlinear-1-trained-0.4": "not run again since settings, weights or code changed",
     }
 
 
