@@ -59,7 +59,9 @@ class Forecaster:
         """
         card, window = self.bundle.card, self.bundle.window
         newest = self.newest(frame)
-        values = self.bundle.forecast(newest[list(card.variates)].to_numpy(np.float64))
+        # A frame holds column by column, and the last bits of a product depend on that.
+        rows = np.ascontiguousarray(newest[list(card.variates)].to_numpy(np.float64))
+        values = self.bundle.forecast(rows)
         if not np.isfinite(values).all():
             raise S2TXError(f"the forecast of {card.name} is not finite. It was thrown away.")
         last = newest[card.time_column].iloc[-1]
