@@ -40,6 +40,7 @@ def draw(record: Mapping[str, Any]) -> None:
     """The maps, a row of panels a cell."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     cells = record["cells"]
     figure = Figure(figsize=(8.4, 3.2 * len(cells)), layout="constrained")
@@ -54,8 +55,12 @@ def draw(record: Mapping[str, Any]) -> None:
             empty = [at for at, flag in enumerate(cell[kind]["empty"]) if flag]
             for edge in (empty[0] - 0.5, empty[-1] + 0.5) if empty else ():
                 panel.axvline(edge, color="tab:red", lw=1)
-            panel.set_title(f"{_name(cell)}: {label}", fontsize=9)
+            panel.set_title(_name(cell), fontsize=9)
+            panel.set_xlabel(label, fontsize=8)
+            panel.set_ylabel("local patch", fontsize=8)
             panel.tick_params(labelsize=7)
+            for axis in (panel.xaxis, panel.yaxis):
+                axis.set_major_locator(MaxNLocator(integer=True))
     figure.savefig(IMAGE, dpi=110, metadata={"Software": None})
 
 

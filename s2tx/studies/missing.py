@@ -22,6 +22,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -194,19 +195,23 @@ def _receipt(table: Table, weights: str, params: Params, places: Places) -> dict
 
 
 def cells_of(params: Params) -> Iterator[tuple[Setting, float | None]]:
-    """Every cell of section ``study.missing`` with the rate it is trained at, None for the grid's.
+    """Every cell of section ``study.missing`` once, with the rate it is trained at, None for the
+    grid's.
 
     Raises:
         InputError: a block names what is not there; names its key.
     """
     study = params.study
-    for block in study.missing.test:
-        for cell in block_cells(study, block):
-            yield resolve(cell, params), None
-    for block in study.missing.trained:
-        for rate in study.missing.trained_rates:
-            for cell in block_cells(study, block):
-                yield resolve(cell, params), rate
+    rates: tuple[float | None, ...]
+    listed: dict[tuple[Cell, float | None], None] = {}  # a cell may be in several blocks
+    for blocks, rates in (
+        (study.missing.test, (None,)),
+        (study.missing.trained, study.missing.trained_rates),
+    ):
+        for rate, block in product(rates, blocks):
+            listed |= dict.fromkeys((cell, rate) for cell in block_cells(study, block))
+    for cell, rate in listed:
+        yield resolve(cell, params), rate
 
 
 def collect(params: Params, places: Places, reasons: dict[str, str]) -> dict[str, Any]:
