@@ -34,7 +34,7 @@ from s2tx.evaluation.metrics import score
 from s2tx.params import InjectParams, MissingParams, Params
 from s2tx.paths import Project, write_text
 from s2tx.studies.cell import Places, bring
-from s2tx.studies.collect import read
+from s2tx.studies.collect import read_settled
 from s2tx.studies.conditions import Condition, conditions, score_under
 from s2tx.studies.finished import Finished
 from s2tx.studies.grid import Lines, Selection, places_of, select
@@ -72,9 +72,9 @@ def examine(
     Raises:
         InputError: the cell is not finished, its weights are gone, or the data cannot be had.
     """
-    if read(places, setting) is None:
+    if read_settled(places, setting) is None:
         raise InputError(
-            f"{setting.cell.name} is not finished under these settings and this code",
+            f"{setting.cell.name} is not finished under these settings",
             f"Run it with: s2tx study grid --cells {setting.cell.name}",
         )
     done = Finished.open(setting.cell.name, params, places, folder)
@@ -166,7 +166,7 @@ def _stands(
     study = params.study.missing
     if rate is not None:
         return bool(record["key"] == _key(setting.key, study, rate))
-    done = read(places, setting)
+    done = read_settled(places, setting)
     if done is None:
         return False
     return bool(record["key"] == _key(done["receipt"]["weights_sha256"], study))
