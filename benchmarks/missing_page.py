@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 from benchmarks import gaps_page
+from benchmarks.missing_results import Results
 from benchmarks.project import ROOT
 from benchmarks.study_page import table
 
@@ -32,56 +32,21 @@ place. Here all three are said, and one command repeats it: `s2tx study missing`
 - **From whom**: under the protocol *test*, from the inputs of test windows alone, and the weights
   are those of the grid, trained on complete data. Under *trained*, from the inputs of training
   windows too, by another draw at the same rate.
-- **What stands in their place**: under *mask* the network is told. S2TX then normalises by what was
-  observed, and with `skip_missing` reads no patch in which nothing was; PatchTST, SST and `paper`
-  get zero after RevIN, the observed mean; DLinear the mean of the train rows. The other fills are
-  what a user would do first: the last value carried *forward*, a *linear* bridge, the window's
-  *mean*, the last value of the same hour (*seasonal*). They read the look-back alone.
+- **What stands in their place**: under *mask* the network is told. `best` then reads an estimate
+  (`infill`: the season around the gap, and what its neighbours have over theirs), the mask beside
+  it, and no patch in which nothing was observed; PatchTST, SST and `paper` get zero after RevIN,
+  the observed mean; DLinear the mean of the train rows. The other fills are what a user would do
+  first: the last value carried *forward*, a *linear* bridge, the window's *mean*, the last value of
+  the same hour (*seasonal*); and `best`'s own *infill*, in front of any model. They read the
+  look-back alone.
 - **Targets** are complete, every test window is scored. A rise is the MSE over that of the same
-  recipe trained and tested on complete data, averaged over seeds.
+  recipe and seed trained and tested on complete data, averaged over seeds.
 
-`best_masked` is `best`, trained with values hidden at random from half of its windows
-(`train.masking`); the recipes `masked_...` are `best_masked` with one part changed.
+`best_masked` is `best`, trained with values hidden at random from some of its windows
+(`train.masking` of the recipe); the recipes `masked_...` are `best_masked` with one part changed
+(`masked_no_statistics` with two: neither infill nor statistics of observed values alone).
 """
-
-
-@dataclass(frozen=True)
-class Results:
-    """``missing.json``, looked up by data set, horizon and recipe."""
-
-    cells: Sequence[Mapping[str, Any]]
-
-    def of(
-        self, data: str, horizon: int, recipe: str, protocol: str = "test"
-    ) -> list[Mapping[str, Any]]:
-        """One record a seed."""
-        named = (data, horizon, recipe, protocol)
-        return [each for each in self.cells if _name(each) == named]
-
-    def places(self, protocol: str = "test") -> list[tuple[str, int]]:
-        """Data sets and horizons of which anything was run."""
-        names = (_name(each) for each in self.cells)
-        return list(dict.fromkeys((data, at) for data, at, _, kind in names if kind == protocol))
-
-    def recipes(self, data: str, horizon: int, protocol: str = "test") -> list[str]:
-        names = (_name(each) for each in self.cells)
-        wanted = (data, horizon, protocol)
-        found = (recipe for at, H, recipe, kind in names if (at, H, kind) == wanted)
-        return list(dict.fromkeys(found))
-
-    def clean(self, data: str, horizon: int, recipe: str) -> float | None:
-        """Mean MSE on complete data."""
-        found = [each["clean"]["mse"] for each in self.of(data, horizon, recipe)]
-        return fmean(found) if found else None
-
-    def rise(self, data: str, horizon: int, recipe: str, **condition: Any) -> float | None:
-        """Mean share by which the MSE is higher; None where it was not run."""
-        found = []
-        for record in self.of(data, horizon, recipe):
-            for line in record["scores"]:
-                if condition.items() <= line.items():
-                    found.append(line["mse"] / record["clean"]["mse"] - 1)
-        return fmean(found) if found else None
+FILLS = ("forward", "linear", "mean", "seasonal", "infill")
 
 
 def page(
@@ -107,9 +72,18 @@ def page(
         sections.append("\n".join(gaps_page.section(gaps)))
     for data, horizon in results.places():
         recipes = [name for name in results.recipes(data, horizon) if name not in parts[2:]]
-        sections.append("\n".join(_of_place(results, data, horizon, recipes)))
+        if recipes:
+            sections.append("\n".join(_of_place(results, data, horizon, recipes)))
     sections.append("\n".join(_trained(results)))
     sections.append("\n".join(_not_run(tree["not_run"])))
+    old = [
+        "-".join(map(str, each["cell"].values())) for each in tree["cells"] if each["earlier_code"]
+    ]
+    if old:
+        sections.append(
+            "## Weights of earlier code\n\nTrained under the present settings before the code that "
+            f"decides weights last changed, and scored by the present code: {', '.join(old)}."
+        )
     return "\n\n".join(part.strip("\n") for part in sections) + "\n"
 
 
@@ -184,7 +158,7 @@ def _claims(results: Results) -> Iterator[str]:
     for recipe, claim in (("paper", CLAIMED), ("sst", CLAIMED_SST)):
         found = {
             f"test, {fill}": _blocks(results, *WHERE, recipe, RATE, fill)
-            for fill in ("mask", "forward", "linear", "mean", "seasonal")
+            for fill in ("mask", *FILLS)
         }
         found["trained, mask"] = _trained_rise(results, *WHERE, recipe)
         known = {label: rise for label, rise in found.items() if rise is not None}
@@ -207,9 +181,15 @@ def _claims(results: Results) -> Iterator[str]:
         ]
     )
     for data, horizon in (WHERE, ("ETTh1", 720)):
-        plain = results.clean(data, horizon, "best")
-        masked = results.clean(data, horizon, "best_masked")
-        cost = None if plain is None or masked is None else masked / plain - 1
+        plain = {
+            each["cell"]["seed"]: each["clean"]["mse"] for each in results.of(data, horizon, "best")
+        }
+        costs = [
+            each["clean"]["mse"] / plain[each["cell"]["seed"]] - 1
+            for each in results.of(data, horizon, "best_masked")
+            if each["cell"]["seed"] in plain
+        ]
+        cost = fmean(costs) if costs else None
         rows.append(
             [
                 f"and on complete data, {data}-{horizon}, costs at most {WANTED_CLEAN:.0%} "
@@ -226,11 +206,13 @@ def _parts(results: Results, parts: Sequence[str]) -> Iterator[str]:
     yield "## Which part gives the robustness?"
     yield ""
     patterns = ("block", "point", "sensor", "blackout")
-    whole, *others = parts
+    seed = min((each["cell"]["seed"] for each in results.cells), default=None)
+    results = Results([each for each in results.cells if each["cell"]["seed"] == seed])
     names = [name for name in parts if results.of(*WHERE, name)]
-    if whole not in names:
+    if not names or names[0] != parts[0]:
         yield "Not run."
         return
+    whole, *others = names
     losses: dict[str, list[float | None]] = {
         name: [
             results.rise(*WHERE, name, pattern=pattern, rate=RATE, fill="mask")
@@ -241,8 +223,8 @@ def _parts(results: Results, parts: Sequence[str]) -> Iterator[str]:
     }
     yield (
         f"ETTh1-96 at 40 % missing, under *mask*: the rise of the MSE over the recipe's own on "
-        f"complete data. `{whole}` is whole; of the others each has one part changed, and was "
-        "trained anew. `best` is without random masking."
+        f"complete data, with the first seed. `{whole}` is whole; the others have a part changed, "
+        "and were trained anew; `best` is without random masking."
     )
     yield ""
     rows = []
@@ -281,24 +263,21 @@ def _of_place(results: Results, data: str, horizon: int, recipes: Sequence[str])
         rises = [_share(_blocks(results, data, horizon, recipe, rate)) for rate in rates]
         rows.append([f"`{recipe}`", str(len(seeds)), f"{clean:.4f}", *rises])
     yield from table(["recipe", "seeds", "complete", *(f"{rate:.0%}" for rate in rates)], rows)
-    fills = ("forward", "linear", "mean", "seasonal")
-    some = _rates(results, fills[0])
-    if any(_blocks(results, data, horizon, recipes[0], rate, fills[0]) for rate in some):
+    some = sorted({rate for fill in FILLS for rate in _rates(results, fill)})
+    filled = {
+        recipe: [
+            _share(_blocks(results, data, horizon, recipe, rate, fill))
+            for fill in FILLS
+            for rate in some
+        ]
+        for recipe in recipes
+    }
+    if any(any(cells) for cells in filled.values()):
         yield ""
         yield "Blocks, filled:"
         yield ""
-        rows = [
-            [
-                f"`{recipe}`",
-                *(
-                    _share(_blocks(results, data, horizon, recipe, rate, fill))
-                    for fill in fills
-                    for rate in some
-                ),
-            ]
-            for recipe in recipes
-        ]
-        yield from table(["recipe", *(f"{f} {r:.0%}" for f in fills for r in some)], rows)
+        rows = [[f"`{recipe}`", *cells] for recipe, cells in filled.items()]
+        yield from table(["recipe", *(f"{f} {r:.0%}" for f in FILLS for r in some)], rows)
     heads: dict[str, dict[str, Any]] = {
         f"{pattern}, {fill}": {"pattern": pattern, "rate": RATE, "fill": fill}
         for pattern in ("point", "sensor", "blackout")
@@ -320,11 +299,18 @@ def _of_place(results: Results, data: str, horizon: int, recipes: Sequence[str])
         yield from table(["recipe", *heads], rows)
 
 
-def _trained_rise(results: Results, data: str, horizon: int, recipe: str) -> float | None:
-    """Over the clean MSE of the cell that was trained on complete data."""
-    clean = results.clean(data, horizon, recipe)
-    found = [record["scores"][0]["mse"] for record in results.of(data, horizon, recipe, "trained")]
-    return fmean(found) / clean - 1 if found and clean is not None else None
+def _trained_rise(
+    results: Results, data: str, horizon: int, recipe: str, rate: float = RATE
+) -> float | None:
+    """Over the clean MSE of the same seed's cell that was trained on complete data."""
+    place = data, horizon, recipe
+    clean = {each["cell"]["seed"]: each["clean"]["mse"] for each in results.of(*place)}
+    rises = [
+        record["scores"][0]["mse"] / clean[record["cell"]["seed"]] - 1
+        for record in results.of(*place, "trained")
+        if record["scores"][0]["rate"] == rate and record["cell"]["seed"] in clean
+    ]
+    return fmean(rises) if rises else None
 
 
 def _trained(results: Results) -> Iterator[str]:
@@ -335,8 +321,8 @@ def _trained(results: Results) -> Iterator[str]:
         yield "Not run."
         return
     yield (
-        "Blocks of 24 steps, 40 % of the training rows' values and, by another draw, 40 % of the "
-        "test rows' hidden, under *mask*. The rise is over the MSE of the same recipe trained and "
+        "Blocks hidden from the training rows and, by another draw at the same rate, from the test "
+        "rows, under *mask*. The rise is over the MSE of the same recipe and seed trained and "
         "tested on complete data."
     )
     yield ""
@@ -344,22 +330,21 @@ def _trained(results: Results) -> Iterator[str]:
     for data, horizon in places:
         for recipe in results.recipes(data, horizon, "trained"):
             records = results.of(data, horizon, recipe, "trained")
-            missing = fmean(each["scores"][0]["mse"] for each in records)
-            complete = fmean(each["clean"]["mse"] for each in records)
-            rows.append(
-                [
-                    f"{data}-{horizon}",
-                    f"`{recipe}`",
-                    str(len(records)),
-                    f"{missing:.4f}",
-                    _share(_trained_rise(results, data, horizon, recipe)),
-                    f"{complete:.4f}",
-                ]
-            )
-    yield from table(
-        ["cell", "recipe", "seeds", "MSE at 40 %", "rise", "the same weights on complete inputs"],
-        rows,
-    )
+            for rate in sorted({each["scores"][0]["rate"] for each in records}):
+                same = [each for each in records if each["scores"][0]["rate"] == rate]
+                rows.append(
+                    [
+                        f"{data}-{horizon}",
+                        f"`{recipe}`",
+                        f"{rate:.0%}",
+                        str(len(same)),
+                        f"{fmean(each['scores'][0]['mse'] for each in same):.4f}",
+                        _share(_trained_rise(results, data, horizon, recipe, rate)),
+                        f"{fmean(each['clean']['mse'] for each in same):.4f}",
+                    ]
+                )
+    heads = ["cell", "recipe", "missing", "seeds", "MSE", "rise", "these weights, complete inputs"]
+    yield from table(heads, rows)
 
 
 def _not_run(reasons: Mapping[str, str]) -> Iterator[str]:
@@ -370,11 +355,6 @@ def _not_run(reasons: Mapping[str, str]) -> Iterator[str]:
     for reason in dict.fromkeys(reasons.values()):
         names = [name for name, why in reasons.items() if why == reason]
         yield f"- {reason}: {', '.join(names)}"
-
-
-def _name(record: Mapping[str, Any]) -> tuple[str, int, str, str]:
-    cell = record["cell"]
-    return cell["data"], cell["horizon"], cell["recipe"], record["protocol"]
 
 
 def _share(value: float | None) -> str:

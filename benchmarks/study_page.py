@@ -38,6 +38,8 @@ def search(records: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             f"{', '.join(map(str, record['horizons']))}, seed {record['seed']}"
         )
         yield ""
+        yield f"Searched by the code of commit `{record['receipt']['code']['commit'][:8]}`."
+        yield ""
         rows = []
         for at, trial in enumerate(record["trials"]):
             value = "failed" if trial["value"] is None else f"{trial['value']:.4f}"
@@ -119,7 +121,9 @@ def earlier(cells: Mapping[str, Any]) -> Iterator[str]:
     by_commit: dict[str, list[str]] = {}
     for name, cell in cells.items():
         if cell.get("earlier_code"):
-            by_commit.setdefault(cell["commit"][:8], []).append(name)
+            commit, dirty, _ = (cell["commit"] or "unknown").partition("+")
+            changed = " with changes" if dirty else ""
+            by_commit.setdefault(commit[:8] + changed, []).append(name)
     if not by_commit:
         yield "None: every cell above is of the present code."
         return

@@ -367,6 +367,8 @@ class SearchParams:
         for data, trials in self.trials.items():
             _check(trials >= 1, f"trials.{data}", trials, "give 1 or more")
         _check(len(self.horizons) >= 1, "horizons", self.horizons, "give one or more")
+        for key, choices in self.space.items():
+            _check(len(choices) >= 1, f"space.{key}", choices, "give one or more choices")
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def audit(name: str, params: Params, places: Places, folder: Path | None) -> Aud
     Raises:
         InputError: the cell is not finished, its weights are gone, or the data cannot be had.
     """
-    done = Finished.open(name, params, places, folder)
+    done = Finished.open(name, params, places, folder, as_recorded=False)
     record, receipt = done.record, done.record["receipt"]
     scores = score_test(done.bundle, done.table, done.borders, params)
     recomputed = {"mse": scores.mse, "mae": scores.mae}

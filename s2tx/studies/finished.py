@@ -15,7 +15,7 @@ from s2tx.params import Params
 from s2tx.studies.cell import Places, bring
 from s2tx.studies.collect import read_any
 from s2tx.studies.settings import Cell
-from s2tx.training.bundle import Bundle
+from s2tx.training.bundle import Bundle, read_config, weights_hash
 from s2tx.training.runtime import start
 
 
@@ -38,7 +38,15 @@ class Finished:
     borders: Borders
 
     @classmethod
-    def open(cls, name: str, params: Params, places: Places, folder: Path | None) -> Finished:
+    def open(
+        cls,
+        name: str,
+        params: Params,
+        places: Places,
+        folder: Path | None,
+        *,
+        as_recorded: bool = True,
+    ) -> Finished:
         """Load it, whatever its recipe has become.
 
         Args:
@@ -46,15 +54,24 @@ class Finished:
             params: ``data.ratio`` and ``runtime`` are read; the recipe need no longer be there.
             places: of the grid.
             folder: of the data files; None to download them.
+            as_recorded: refuse weights that are not those of the record.
 
         Raises:
-            InputError: the cell is not finished, its weights are gone, or the data cannot be had.
+            InputError: the cell is not finished, its weights are gone or others, or the data cannot
+                be had.
         """
         cell = Cell.of_name(name)
         record = read_any(places, cell)
         if record is None:
             raise InputError(
                 f"{name} is not finished", "Run it with: s2tx study grid --cells " + name
+            )
+        recorded = record["receipt"]["weights_sha256"]
+        read_config(places.bundle(cell))  # names the folder where there is none
+        if as_recorded and weights_hash(places.bundle(cell)) != recorded:
+            raise InputError(
+                f"{places.bundle(cell)} holds other weights than the record of {name}",
+                f"Run it again: delete {places.record(cell)}, then s2tx study grid --cells {name}",
             )
         table = bring(find(cell.data), folder, places.project.cache / "downloads")
         data = dataclasses.replace(params.data, split="auto")

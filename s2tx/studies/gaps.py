@@ -1,8 +1,8 @@
 """Where attention looks when patches are empty.
 
 ``python -m s2tx.studies.gaps --data-dir FOLDER --cells CELL ...`` (or ``s2tx study gaps``) opens
-finished S2TX cells of the grid, hides four days of the inputs that end two days before the forecast
-begins, and writes to ``results/gaps.json`` what each local patch reads: of the local patches
+finished S2TX cells of the grid, hides the inputs from 144 to 48 steps before the forecast begins,
+and writes to ``results/gaps.json`` what each local patch reads: of the local patches
 (self-attention) and of the global ones (cross-attention), on average over test windows, variates,
 blocks and heads; and the share of it that goes to patches in which nothing was observed.
 """
@@ -84,6 +84,12 @@ def examine(
     if not isinstance(network, S2TX):
         raise InputError(f"{name} is no S2TX", "Give a cell of an S2TX")
     window = bundle.window
+    if window.look_back < gap[0]:
+        raise InputError(
+            f"{name} looks back {window.look_back} steps, and the gap begins {gap[0]} before the "
+            "forecast",
+            "Give a cell that looks back further",
+        )
     origins = done.borders.origins("test", window.look_back, window.horizon)
     some = torch.tensor(origins[:: max(len(origins) // _WINDOWS, 1)][:_WINDOWS])
     x_BLD = bundle.windows(done.table).batch(some).x_BLD

@@ -26,6 +26,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from s2tx import fingerprint as identity
 from s2tx.data.split import find_borders
 from s2tx.data.table import Table
@@ -34,10 +36,10 @@ from s2tx.evaluation.metrics import score
 from s2tx.params import InjectParams, MissingParams, Params
 from s2tx.paths import Project, write_text
 from s2tx.studies.cell import Places, bring
-from s2tx.studies.collect import read_settled
+from s2tx.studies.collect import read, read_settled
 from s2tx.studies.conditions import Condition, conditions, score_under
 from s2tx.studies.finished import Finished
-from s2tx.studies.grid import Lines, Selection, places_of, select
+from s2tx.studies.grid import Lines, places_of
 from s2tx.studies.plain import read_params
 from s2tx.studies.settings import Cell, Setting, block_cells, resolve
 from s2tx.training.checkpoint import Checkpoint
@@ -45,6 +47,7 @@ from s2tx.training.train import train
 
 Note = Callable[[str], None]
 FILE = "missing.json"
+PROTOCOLS = ("test", "trained")
 # The code that decides these figures, beside that of the cells.
 _CODE = (
     "data/missing.py",
@@ -56,6 +59,14 @@ _CODE = (
 
 
 # --- One cell -----------------------------------------------------------------------------------
+
+
+def _wanted(params: Params, rate: float | None) -> list[Condition]:
+    """The conditions of the grid's own weights, or the one of those trained at ``rate``."""
+    study = params.study.missing
+    if rate is None:
+        return conditions(study.conditions)
+    return [Condition("block", rate, study.block_steps, "mask")]
 
 
 def path_of(places: Places, cell: Cell, rate: float | None = None) -> Path:
@@ -79,11 +90,10 @@ def examine(
         )
     done = Finished.open(setting.cell.name, params, places, folder)
     weights = done.record["receipt"]["weights_sha256"]
-    wanted = conditions(params.study.missing.conditions)
     path, key = path_of(places, setting.cell), _key(weights, params.study.missing)
     record = _read(path)
     scores: list[dict[str, Any]] = record["scores"] if record.get("key") == key else []
-    for condition in wanted:
+    for condition in _wanted(params, None):
         described = dataclasses.asdict(condition)
         if any(described.items() <= line.items() for line in scores):
             continue
@@ -115,7 +125,7 @@ def train_and_examine(
         NonFiniteLossError: the training diverged.
     """
     study = params.study.missing
-    condition = Condition("block", rate, study.block_steps, "mask")
+    (condition,) = _wanted(params, rate)
     path = path_of(places, setting.cell, rate)
     key = _key(setting.key, study, rate)
     record = _read(path)
@@ -184,7 +194,7 @@ def _receipt(table: Table, weights: str, params: Params, places: Places) -> dict
     return {
         "command": "python -m s2tx.studies.missing",
         "data": {"name": table.card.name, "sha256": table.card.sha256},
-        "weights": weights,
+        "of": weights,  # sha256 of the weights, or of the training's code, data and settings
         "seed": params.study.missing.seed,
         "code": {"commit": identity.git_commit(places.project.root)},
         "machine": identity.machine(),
@@ -215,21 +225,40 @@ def cells_of(params: Params) -> Iterator[tuple[Setting, float | None]]:
 
 
 def collect(params: Params, places: Places, reasons: dict[str, str]) -> dict[str, Any]:
-    """Write ``missing.json`` from the cells' files, and return it: ``cells``, and what was not run
-    with the reason."""
+    """Write ``missing.json`` from the cells' files, and return it.
+
+    Returns:
+        ``cells`` with the scores that the section asks for, marked where earlier code trained the
+        weights; and what was ``not_run``, with the reason: the one of ``reasons``, else what an
+        earlier collection said.
+    """
+    path = places.results / FILE
+    earlier = json.loads(path.read_text(encoding="utf-8"))["not_run"] if path.exists() else {}
     lines, not_run = [], {}
-    wanted = len(conditions(params.study.missing.conditions))
     for setting, rate in cells_of(params):
-        path = path_of(places, setting.cell, rate)
-        record = _read(path)
-        if record and not _stands(record, setting, rate, params, places):
-            not_run[path.stem] = "not run again since settings, weights or code changed"
+        stem = path_of(places, setting.cell, rate).stem
+        record = _read(path_of(places, setting.cell, rate))
+        kept = earlier.get(stem, "not run yet")
+        why = reasons.get(stem, "not run yet" if kept.startswith("not run") else kept)
+        if not record:
+            not_run[stem] = why
             continue
-        if record:
-            lines.append({key: record[key] for key in ("cell", "protocol", "clean", "scores")})
-        if not record or (rate is None and len(record["scores"]) < wanted):
-            done = f"; {len(record['scores'])} of {wanted} conditions are" if record else ""
-            not_run[path.stem] = reasons.get(path.stem, "not run yet") + done
+        if not _stands(record, setting, rate, params, places):
+            not_run[stem] = "not run again since settings, weights or code changed"
+            continue
+        wanted = _wanted(params, rate)
+        found = [
+            line
+            for each in wanted
+            for line in record["scores"]
+            if dataclasses.asdict(each).items() <= line.items()
+        ]
+        lines.append(
+            {key: record[key] for key in ("cell", "protocol", "clean")}
+            | {"scores": found, "earlier_code": rate is None and read(places, setting) is None}
+        )
+        if len(found) < len(wanted):
+            not_run[stem] = f"{why}; {len(found)} of {len(wanted)} conditions are"
     result = {
         "receipt": {
             "command": "python -m s2tx.studies.missing",
@@ -240,7 +269,7 @@ def collect(params: Params, places: Places, reasons: dict[str, str]) -> dict[str
         "cells": lines,
         "not_run": not_run,
     }
-    write_text(places.results / FILE, json.dumps(result, indent=1) + "\n")
+    write_text(path, json.dumps(result, indent=1) + "\n")
     return result
 
 
@@ -253,7 +282,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--data-dir", type=Path, help="folder of the published CSV files")
     parser.add_argument("--cells", nargs="+", default=[], metavar="DATA-HORIZON-RECIPE-SEED")
-    parser.add_argument("--protocols", nargs="+", default=["test", "trained"], metavar="NAME")
+    parser.add_argument("--protocols", nargs="+", default=list(PROTOCOLS), choices=PROTOCOLS)
     parser.add_argument("--results", type=Path, help="folder of the records (default: results)")
     parser.add_argument("--models", type=Path, help="folder of the weights (artifacts/grid)")
     parser.add_argument("--no-collect", action="store_true", help="write no missing.json")
@@ -265,17 +294,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         params = read_params(project.params)
         listed = list(cells_of(params))
-        chosen = select([setting for setting, _ in listed], Selection(cells=tuple(options.cells)))
+        names = {setting.cell.name for setting, _ in listed}
+        if unknown := set(options.cells) - names:
+            raise InputError(
+                f"{', '.join(sorted(unknown))}: no such cell in study.missing",
+                "Name it in a block of study.missing in params.yaml",
+            )
         for setting, rate in listed:
-            protocol = "test" if rate is None else "trained"
-            if setting not in chosen or protocol not in options.protocols:
+            wanted = not options.cells or setting.cell.name in options.cells
+            if not wanted or ("test" if rate is None else "trained") not in options.protocols:
                 continue
             try:
                 if rate is None:
                     examine(setting, params, places, options.data_dir, note)
                 else:
                     train_and_examine(setting, rate, params, places, options.data_dir, note)
-            except S2TXError as error:
+            except (S2TXError, ImportError, torch.OutOfMemoryError) as error:
                 stem = path_of(places, setting.cell, rate).stem
                 reasons[stem] = str(error).splitlines()[0]
                 note(f"{stem}: not run: {reasons[stem]}")
@@ -284,7 +318,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except S2TXError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    return 0
+    return 1 if reasons else 0
 
 
 if __name__ == "__main__":

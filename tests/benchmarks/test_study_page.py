@@ -20,6 +20,7 @@ def trial(rate: float, value: float | None, confidence: float | None = None) -> 
 def test_every_trial_is_shown_and_the_champions_bold() -> None:
     """Protects from a search whose failures and losers vanish."""
     record = {
+        "receipt": {"code": {"commit": "0123456789abc"}},
         "space": {"model.dropout": [0.1, 0.3], "model.revin": [True]},
         "trials": [trial(0.1, None), trial(0.3, 0.5), trial(0.1, 0.49, 0.625)],
         "best": {"settings": trial(0.3, 0.5)["settings"], "value": 0.5},
@@ -74,6 +75,10 @@ def test_cells_of_earlier_code_are_named_by_their_commit() -> None:
         "a": {"earlier_code": True, "commit": "0123456789"},
         "b": {"earlier_code": False, "commit": "fedcba"},
         "c": {"earlier_code": True, "commit": "0123456789"},
+        "d": {"earlier_code": True, "commit": "0123456789+dirty"},
+        "e": {"earlier_code": True, "commit": None},
     }
     assert "- `01234567` (2): a, c" in "\n".join(study_page.earlier(cells))
+    assert "- `01234567 with changes` (1): d" in "\n".join(study_page.earlier(cells))
+    assert "- `unknown` (1): e" in "\n".join(study_page.earlier(cells))
     assert "every cell above is of the present code" in "\n".join(study_page.earlier({}))

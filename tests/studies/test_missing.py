@@ -106,6 +106,36 @@ def test_a_killed_study_repeats_nothing(
     assert len(scored) == 2 + 6
 
 
+def test_weights_that_are_not_those_of_the_record_are_refused(
+    params: Params, places: Places, folder: Path
+) -> None:
+    """Protects the figures from a training that was killed between its weights and its record."""
+    cell = Cell("Small", 4, "dlinear", 1)
+    setting = finished(cell, params, places, folder)
+    path = places.record(cell)
+    record = json.loads(path.read_text())
+    record["receipt"]["weights_sha256"] = "others"
+    path.write_text(json.dumps(record))
+    with pytest.raises(InputError, match="holds other weights than the record of Small-4-dlinear"):
+        examine(setting, params, places, folder, quietly)
+
+
+def test_the_command_names_what_it_does_not_know_and_fails_where_a_cell_did(
+    params: Params, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects a script from a study that did nothing and said that all is well."""
+    monkeypatch.setattr(room, "read_params", lambda _: params)
+    given = ["--data-dir", str(folder), "--results", str(tmp_path), "--models", str(tmp_path)]
+    assert room.main([*given, "--cells", "Small-4-naive-1", "Small-4-none-1"]) == 2
+    assert room.main([*given, "--protocols", "test"]) == 1  # no cell of the grid is finished
+    assert (
+        "is not finished"
+        in json.loads((tmp_path / "missing.json").read_text())["not_run"]["Small-4-naive-1"]
+    )
+    with pytest.raises(SystemExit):
+        room.main([*given, "--protocols", "tst"])
+
+
 def test_a_cell_that_is_not_finished_is_named_with_the_cure(
     params: Params, places: Places, folder: Path
 ) -> None:
@@ -141,6 +171,7 @@ def test_what_was_not_run_is_listed(params: Params, places: Places, folder: Path
     path_of(places, Cell("Small", 4, "dlinear", 1), 0.4).write_text(json.dumps({"key": "of old"}))
     result = collect(params, places, {"Small-4-dlinear-1": "no weights"})
     assert [line["cell"]["recipe"] for line in result["cells"]] == ["naive"]
+    assert result["cells"][0]["scores"] == record["scores"][:1]
     assert result["not_run"] == {
         "Small-4-naive-1": "not run yet; 1 of 6 conditions are",
         "Small-4-dlinear-1": "no weights",

@@ -1,0 +1,52 @@
+"""``results/missing.json``, looked up by data set, horizon, recipe and condition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Results:
+    """``missing.json``, looked up by data set, horizon and recipe."""
+
+    cells: Sequence[Mapping[str, Any]]
+
+    def of(
+        self, data: str, horizon: int, recipe: str, protocol: str = "test"
+    ) -> list[Mapping[str, Any]]:
+        """One record a seed."""
+        named = (data, horizon, recipe, protocol)
+        return [each for each in self.cells if _name(each) == named]
+
+    def places(self, protocol: str = "test") -> list[tuple[str, int]]:
+        """Data sets and horizons of which anything was run."""
+        names = (_name(each) for each in self.cells)
+        return list(dict.fromkeys((data, at) for data, at, _, kind in names if kind == protocol))
+
+    def recipes(self, data: str, horizon: int, protocol: str = "test") -> list[str]:
+        names = (_name(each) for each in self.cells)
+        wanted = (data, horizon, protocol)
+        found = (recipe for at, H, recipe, kind in names if (at, H, kind) == wanted)
+        return list(dict.fromkeys(found))
+
+    def clean(self, data: str, horizon: int, recipe: str) -> float | None:
+        """Mean MSE on complete data."""
+        found = [each["clean"]["mse"] for each in self.of(data, horizon, recipe)]
+        return fmean(found) if found else None
+
+    def rise(self, data: str, horizon: int, recipe: str, **condition: Any) -> float | None:
+        """Mean share by which the MSE is higher; None where it was not run."""
+        found = []
+        for record in self.of(data, horizon, recipe):
+            for line in record["scores"]:
+                if condition.items() <= line.items():
+                    found.append(line["mse"] / record["clean"]["mse"] - 1)
+        return fmean(found) if found else None
+
+
+def _name(record: Mapping[str, Any]) -> tuple[str, int, str, str]:
+    cell = record["cell"]
+    return cell["data"], cell["horizon"], cell["recipe"], record["protocol"]
