@@ -248,6 +248,23 @@ def _parts(results: Results, parts: Sequence[str]) -> Iterator[str]:
         f"Under blocks, the change of a part moves the rise of {_share(first)} by so many points: "
         f"{told}. The most is given by what `{ranked[0]}` lacks."
     )
+    apart = ("masked_no_statistics", "masked_no_infill")
+    rest = [abs(100 * cost) for name, cost in costs.items() if name not in apart]
+    if not rest or not set(apart) <= costs.keys():
+        return
+    neither, estimate = (100 * costs[name] for name in apart)
+    yield ""
+    yield (
+        f"Statistics of observed values alone are worth {neither - estimate:.1f} points of it, an "
+        f"estimate in the place of what is missing {estimate:.1f} more; every other part moves it "
+        f"by at most {max(rest):.1f}."
+        + (
+            " So what stands in the place of a missing value when the window is normalised "
+            "decides, and neither the mask nor what the attention reads."
+            if min(neither - estimate, estimate) > max(rest)
+            else ""
+        )
+    )
 
 
 def _of_place(results: Results, data: str, horizon: int, recipes: Sequence[str]) -> Iterator[str]:

@@ -54,6 +54,22 @@ def test_parts_are_told_by_what_their_change_costs() -> None:
     assert "moves the rise of +1.0% by so many points: `best` +9.0. The most is given by" in page
 
 
+def test_the_answer_is_drawn_only_where_the_figures_bear_it_out() -> None:
+    """Protects the conclusion from outliving its figures."""
+    for of_input, drawn in ((0.405, True), (0.44, False)):
+        tree = some()
+        for recipe, mse in (
+            ("masked_no_statistics", 0.48),
+            ("masked_no_infill", 0.42),
+            ("masked_no_input", of_input),
+        ):
+            tree["cells"].append(record(recipe, 0.40, {("block", 0.4, "mask"): mse}))
+        parts = ["best_masked", "masked_no_statistics", "masked_no_infill", "masked_no_input"]
+        page = missing_page.page(tree, parts)
+        assert "alone are worth 15.0 points of it, an estimate in the place" in page
+        assert ("decides" in page) is drawn
+
+
 def test_what_was_not_run_stands_with_its_reason() -> None:
     """Protects from cells that vanish."""
     page = missing_page.page(some(), ["best_masked"])
