@@ -95,6 +95,8 @@ def draw(tree: Mapping[str, Any]) -> None:
     curves = _curves(Results(tree["cells"]))
     if not curves:
         return
+    names = dict.fromkeys(recipe for lines in curves.values() for recipe in lines)
+    colours = {recipe: f"C{at}" for at, recipe in enumerate(names)}
     columns = min(len(curves), 3)
     rows = -(-len(curves) // columns)
     figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout="constrained")
@@ -103,7 +105,8 @@ def draw(tree: Mapping[str, Any]) -> None:
     for panel, ((data, horizon), lines) in zip(panels, curves.items(), strict=False):
         for recipe, points in lines.items():
             rates, rises = zip(*points, strict=True)
-            panel.plot([100 * r for r in rates], [100 * r for r in rises], "o-", ms=3, label=recipe)
+            across, up = [100 * rate for rate in rates], [100 * rise for rise in rises]
+            panel.plot(across, up, "o-", ms=3, label=recipe, color=colours[recipe])
         panel.set_title(f"{data}, horizon {horizon}", fontsize=10)
         panel.set_xlabel("missing, %")
         panel.set_ylabel("MSE, % above complete")
