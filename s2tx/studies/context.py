@@ -10,10 +10,8 @@ when it is trained without the part is in the grid, under the recipes ``paper_*`
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,20 +20,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from s2tx import fingerprint as identity
 from s2tx.data.split import Borders
-from s2tx.errors import InputError, S2TXError
+from s2tx.errors import InputError
 from s2tx.model.attention import Attention
 from s2tx.model.s2tx import S2TX
 from s2tx.params import Params
-from s2tx.paths import Project, write_text
 from s2tx.studies.cell import Places, score_test
-from s2tx.studies.finished import Finished
-from s2tx.studies.grid import places_of
-from s2tx.studies.plain import read_params
+from s2tx.studies.finished import Finished, run_over_cells
 from s2tx.training.bundle import Bundle
 
-FILE = "context.json"
 _WINDOWS = 256  # from which norms and gradients are measured
 
 Change = Callable[[Tensor], Tensor]  # of (B, D, G, E), or of (B, D, G * E)
@@ -169,36 +162,8 @@ def _crosses(network: S2TX) -> list[nn.Module]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="s2tx study context",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--cells", nargs="+", required=True, metavar="DATA-HORIZON-RECIPE-SEED")
-    parser.add_argument("--data-dir", type=Path, help="folder of the published CSV files")
-    parser.add_argument("--results", type=Path, help="folder of the records (default: results)")
-    parser.add_argument("--models", type=Path, help="folder of the weights (artifacts/grid)")
-    options = parser.parse_args(arguments)
-    project = Project.here()
-    places = places_of(project, options.results, options.models)
-    try:
-        params = read_params(project.params)
-        cells = []
-        for name in options.cells:
-            cells.append(examine(name, params, places, options.data_dir))
-            print(name, json.dumps(cells[-1]["test_mse"]), flush=True)
-    except S2TXError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    receipt = {
-        "command": "python -m s2tx.studies.context --cells " + " ".join(options.cells),
-        "code": {"commit": identity.git_commit(project.root)},
-        "machine": identity.machine(),
-        "protocol": "every test window; shuffled: the context of another window of the batch",
-    }
-    text = json.dumps({"receipt": receipt, "cells": cells}, indent=1)
-    write_text(places.results / FILE, text + "\n")
-    return 0
+    protocol = "every test window; shuffled: the context of another window of the batch"
+    return run_over_cells("context", __doc__, examine, protocol, arguments)
 
 
 if __name__ == "__main__":

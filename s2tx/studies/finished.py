@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from s2tx import fingerprint as identity
 from s2tx.data.catalog import find
 from s2tx.data.split import Borders, find_borders
 from s2tx.data.table import Table
-from s2tx.errors import InputError
+from s2tx.errors import InputError, S2TXError
 from s2tx.params import Params
+from s2tx.paths import Project, write_text
 from s2tx.studies.cell import Places, bring
 from s2tx.studies.collect import read_any
+from s2tx.studies.command import add_models, parser_of
+from s2tx.studies.grid import places_of
+from s2tx.studies.plain import read_params
 from s2tx.studies.settings import Cell
-from s2tx.training.bundle import Bundle, read_config, weights_hash
+from s2tx.training.bundle import Bundle, weights_hash
 from s2tx.training.runtime import start
 
 
@@ -66,15 +74,61 @@ class Finished:
             raise InputError(
                 f"{name} is not finished", "Run it with: s2tx study grid --cells " + name
             )
+        table = bring(find(cell.data), folder, places.project.cache / "downloads")
+        data = dataclasses.replace(params.data, split="auto")
+        bundle = Bundle.load(places.bundle(cell), params.runtime, start(params.runtime).device)
         recorded = record["receipt"]["weights_sha256"]
-        read_config(places.bundle(cell))  # names the folder where there is none
         if as_recorded and weights_hash(places.bundle(cell)) != recorded:
             raise InputError(
                 f"{places.bundle(cell)} holds other weights than the record of {name}",
                 f"Run it again: delete {places.record(cell)}, then s2tx study grid --cells {name}",
             )
-        table = bring(find(cell.data), folder, places.project.cache / "downloads")
-        data = dataclasses.replace(params.data, split="auto")
-        bundle = Bundle.load(places.bundle(cell), params.runtime, start(params.runtime).device)
         borders = find_borders(len(table.times), table.card, data, bundle.window)
         return cls(cell, record, bundle, table, borders)
+
+
+Examine = Callable[[str, Params, Places, Path | None], dict[str, Any]]
+
+
+def run_over_cells(
+    name: str,
+    description: str | None,
+    examine: Examine,
+    protocol: str,
+    arguments: Sequence[str] | None,
+    indent: int | None = 1,
+) -> int:
+    """The command line of a study that examines finished cells; returns the exit code.
+
+    Args:
+        name: of the study; its record is ``results/NAME.json``.
+        description: for ``--help``.
+        examine: what is found of a cell.
+        protocol: for the receipt.
+        arguments: of the command line; None for the process's own.
+        indent: of the record.
+    """
+    parser = parser_of(name, description)
+    parser.add_argument("--cells", nargs="+", required=True, metavar="DATA-HORIZON-RECIPE-SEED")
+    add_models(parser)
+    options = parser.parse_args(arguments)
+    project = Project.here()
+    places = places_of(project, options.results, options.models)
+    try:
+        params = read_params(project.params)
+        cells = []
+        for cell in options.cells:
+            cells.append(examine(cell, params, places, options.data_dir))
+            print(f"{cell}: examined", flush=True)
+    except S2TXError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    receipt = {
+        "command": f"python -m s2tx.studies.{name} --cells " + " ".join(options.cells),
+        "code": {"commit": identity.git_commit(project.root)},
+        "machine": identity.machine(),
+        "protocol": protocol,
+    }
+    text = json.dumps({"receipt": receipt, "cells": cells}, indent=indent)
+    write_text(places.results / f"{name}.json", text + "\n")
+    return 0

@@ -9,9 +9,7 @@ blocks and heads; and the share of it that goes to patches in which nothing was 
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -24,17 +22,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from s2tx import fingerprint as identity
-from s2tx.errors import InputError, S2TXError
+from s2tx.errors import InputError
 from s2tx.model.s2tx import S2TX
 from s2tx.params import Params
-from s2tx.paths import Project, write_text
 from s2tx.studies.cell import Places
-from s2tx.studies.finished import Finished
-from s2tx.studies.grid import places_of
-from s2tx.studies.plain import read_params
+from s2tx.studies.finished import Finished, run_over_cells
 
-FILE = "gaps.json"
 GAP = (144, 48)  # steps before the forecast: the gap's beginning and end
 _WINDOWS = 64
 
@@ -124,33 +117,11 @@ def _empty(path: Any, observed_BLD: Tensor) -> Tensor:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="s2tx study gaps",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    protocol = (
+        f"{_WINDOWS} test windows, evenly spread; steps {GAP[0]} to {GAP[1]} before the forecast "
+        "hidden in all variates"
     )
-    parser.add_argument("--cells", nargs="+", required=True, metavar="DATA-HORIZON-RECIPE-SEED")
-    parser.add_argument("--data-dir", type=Path, help="folder of the published CSV files")
-    parser.add_argument("--results", type=Path, help="folder of the records (default: results)")
-    parser.add_argument("--models", type=Path, help="folder of the weights (artifacts/grid)")
-    options = parser.parse_args(arguments)
-    project = Project.here()
-    places = places_of(project, options.results, options.models)
-    try:
-        params = read_params(project.params)
-        cells = [examine(name, params, places, options.data_dir) for name in options.cells]
-    except S2TXError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    receipt = {
-        "command": "python -m s2tx.studies.gaps --cells " + " ".join(options.cells),
-        "code": {"commit": identity.git_commit(project.root)},
-        "machine": identity.machine(),
-        "protocol": f"{_WINDOWS} test windows, evenly spread; steps {GAP[0]} to {GAP[1]} before "
-        "the forecast hidden in all variates",
-    }
-    write_text(places.results / FILE, json.dumps({"receipt": receipt, "cells": cells}) + "\n")
-    return 0
+    return run_over_cells("gaps", __doc__, examine, protocol, arguments, indent=None)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from s2tx.paths import Project
 from s2tx.studies import cell as one
 from s2tx.studies.cell import Places
 from s2tx.studies.collect import collect, read
+from s2tx.studies.command import add_models, parser_of
 from s2tx.studies.plain import read_params
 from s2tx.studies.settings import Cell, Setting, order, resolve
 from s2tx.training.fit import Epoch
@@ -207,19 +208,13 @@ def _selection(options: argparse.Namespace) -> Selection:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="s2tx study grid",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--data-dir", type=Path, help="folder of the published CSV files")
+    parser = parser_of("grid", __doc__)
     parser.add_argument("--data-sets", nargs="+", default=[], metavar="NAME")
     parser.add_argument("--horizons", nargs="+", default=[], type=int, metavar="STEPS")
     parser.add_argument("--recipes", nargs="+", default=[], metavar="NAME")
     parser.add_argument("--seeds", nargs="+", default=[], type=int, metavar="SEED")
     parser.add_argument("--cells", nargs="+", default=[], metavar="DATA-HORIZON-RECIPE-SEED")
-    parser.add_argument("--results", type=Path, help="folder of the records (default: results)")
-    parser.add_argument("--models", type=Path, help="folder of the weights (artifacts/grid)")
+    add_models(parser)
     parser.add_argument("--list", action="store_true", help="list the cells, and run nothing")
     parser.add_argument(
         "--no-collect", action="store_true", help="write the cells, not grid.json, nor to MLflow"

@@ -15,7 +15,6 @@ grid does.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import functools
 import json
@@ -37,6 +36,7 @@ from s2tx.params import InjectParams, MissingParams, Params
 from s2tx.paths import Project, write_text
 from s2tx.studies.cell import Places, bring
 from s2tx.studies.collect import read, read_settled
+from s2tx.studies.command import add_models, parser_of
 from s2tx.studies.conditions import Condition, conditions, score_under
 from s2tx.studies.finished import Finished
 from s2tx.studies.grid import Lines, places_of
@@ -275,16 +275,10 @@ def collect(params: Params, places: Places, reasons: dict[str, str]) -> dict[str
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="s2tx study missing",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--data-dir", type=Path, help="folder of the published CSV files")
+    parser = parser_of("missing", __doc__)
     parser.add_argument("--cells", nargs="+", default=[], metavar="DATA-HORIZON-RECIPE-SEED")
     parser.add_argument("--protocols", nargs="+", default=list(PROTOCOLS), choices=PROTOCOLS)
-    parser.add_argument("--results", type=Path, help="folder of the records (default: results)")
-    parser.add_argument("--models", type=Path, help="folder of the weights (artifacts/grid)")
+    add_models(parser)
     parser.add_argument("--no-collect", action="store_true", help="write no missing.json")
     options = parser.parse_args(arguments)
     project = Project.here()

@@ -17,7 +17,6 @@ where a test holds them together.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import json
 import math
@@ -41,6 +40,7 @@ from s2tx.evaluation.metrics import score
 from s2tx.params import Params, PromoteParams, Scalar, SearchParams
 from s2tx.paths import Project, write_text
 from s2tx.studies.cell import Places, bring, validation_of
+from s2tx.studies.command import parser_of
 from s2tx.studies.grid import Lines, places_of
 from s2tx.studies.plain import read_params
 from s2tx.studies.settings import Cell, Setting, resolve
@@ -276,14 +276,8 @@ def _text(settings: Mapping[str, Scalar]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="s2tx study search",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--data-dir", type=Path, help="folder of the published CSV files")
+    parser = parser_of("search", __doc__)
     parser.add_argument("--data-sets", nargs="+", metavar="NAME")
-    parser.add_argument("--results", type=Path, help="folder of the records (default: results)")
     options = parser.parse_args(arguments)
     project = Project.here()
     places = places_of(project, options.results)
