@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from benchmarks.project import ROOT
-from benchmarks.study_page import table
+from benchmarks.study_page import cell_name, table
 
 IMAGE = ROOT / "docs" / "images" / "gaps.png"
 _KINDS = {"local": "local patches", "cross": "global patches"}
@@ -25,7 +25,7 @@ def section(record: Mapping[str, Any]) -> Iterator[str]:
     rows = []
     for cell in record["cells"]:
         shares = [_share(cell.get(kind)) for kind in _KINDS]
-        rows.append([f"`{_name(cell)}`", *shares])
+        rows.append([f"`{cell_name(cell)}`", *shares])
     yield from table(["cell", *(f"of the {label}" for label in _KINDS.values())], rows)
     yield ""
     yield "![Attention maps beside a gap](images/gaps.png)"
@@ -55,17 +55,13 @@ def draw(record: Mapping[str, Any]) -> None:
             empty = [at for at, flag in enumerate(cell[kind]["empty"]) if flag]
             for edge in (empty[0] - 0.5, empty[-1] + 0.5) if empty else ():
                 panel.axvline(edge, color="tab:red", lw=1)
-            panel.set_title(_name(cell), fontsize=9)
+            panel.set_title(cell_name(cell), fontsize=9)
             panel.set_xlabel(label, fontsize=8)
             panel.set_ylabel("local patch", fontsize=8)
             panel.tick_params(labelsize=7)
             for axis in (panel.xaxis, panel.yaxis):
                 axis.set_major_locator(MaxNLocator(integer=True))
     figure.savefig(IMAGE, dpi=110, metadata={"Software": None})
-
-
-def _name(cell: Mapping[str, Any]) -> str:
-    return "-".join(map(str, cell["cell"].values()))
 
 
 def _share(found: Mapping[str, Any] | None) -> str:

@@ -61,7 +61,7 @@ def page(
     """
     results = Results(tree["cells"])
     sections = [INTRODUCTION, "\n".join(_claims(results))]
-    if _curves(results):
+    if _curves(results, parts):
         sections.append(
             "![Rise of the MSE with the share of missing inputs](images/missing.png)\n\n"
             "*Rise of the MSE over that on complete data as blocks of the test inputs go missing; "
@@ -71,7 +71,7 @@ def page(
     if gaps is not None:
         sections.append("\n".join(gaps_page.section(gaps)))
     for data, horizon in results.places():
-        recipes = [name for name in results.recipes(data, horizon) if name not in parts[2:]]
+        recipes = [name for name in results.recipes(data, horizon) if name not in _changed(parts)]
         if recipes:
             sections.append("\n".join(_of_place(results, data, horizon, recipes)))
     sections.append("\n".join(_trained(results)))
@@ -87,12 +87,12 @@ def page(
     return "\n\n".join(part.strip("\n") for part in sections) + "\n"
 
 
-def draw(tree: Mapping[str, Any]) -> None:
+def draw(tree: Mapping[str, Any], parts: Sequence[str]) -> None:
     """The curves as a picture, one panel a data set and horizon."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    curves = _curves(Results(tree["cells"]))
+    curves = _curves(Results(tree["cells"]), parts)
     if not curves:
         return
     names = dict.fromkeys(recipe for lines in curves.values() for recipe in lines)
@@ -117,12 +117,19 @@ def draw(tree: Mapping[str, Any]) -> None:
     figure.savefig(IMAGE, dpi=110, metadata={"Software": None})
 
 
-def _curves(results: Results) -> dict[tuple[str, int], dict[str, list[tuple[float, float]]]]:
+def _changed(parts: Sequence[str]) -> Sequence[str]:
+    """The recipes of the attribution alone, behind the whole one and the one it builds on."""
+    return parts[2:]
+
+
+def _curves(
+    results: Results, parts: Sequence[str]
+) -> dict[tuple[str, int], dict[str, list[tuple[float, float]]]]:
     """By place and recipe, the rises along the rates of blocks under ``mask``."""
     curves: dict[tuple[str, int], dict[str, list[tuple[float, float]]]] = {}
     for place in results.places():
         for recipe in results.recipes(*place):
-            if recipe.startswith("masked_"):
+            if recipe in _changed(parts):
                 continue
             points = [
                 (rate, rise)

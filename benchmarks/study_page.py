@@ -73,7 +73,7 @@ def context(record: Mapping[str, Any]) -> Iterator[str]:
     for cell in record["cells"]:
         mse = cell["test_mse"]
         changes = [_change(mse.get(label), mse["intact"]) for label in labels]
-        rows.append([_name(cell), f"{mse['intact']:.4f}", *changes])
+        rows.append([cell_name(cell), f"{mse['intact']:.4f}", *changes])
     yield from table(
         ["cell", "MSE", "cross-attention: shuffled", "averaged", "head: shuffled"], rows
     )
@@ -103,7 +103,7 @@ def context(record: Mapping[str, Any]) -> Iterator[str]:
             for name in sublayers
         ]
         shares = [cell["gradient_shares"].get(part) for part in parts]
-        rows.append([_name(cell), *adds, *(_share(share) for share in shares)])
+        rows.append([cell_name(cell), *adds, *(_share(share) for share in shares)])
     yield from table(
         [
             "cell",
@@ -143,7 +143,7 @@ def _range(record: Mapping[str, Any], label: str) -> str:
     return f"{changes[0]:+.1%} to {changes[-1]:+.1%}" if changes else "nothing, as none has it"
 
 
-def _name(cell: Mapping[str, Any]) -> str:
+def cell_name(cell: Mapping[str, Any]) -> str:
     return "-".join(map(str, cell["cell"].values()))
 
 

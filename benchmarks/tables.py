@@ -45,8 +45,11 @@ def benchmarks() -> str:
 
 def missing() -> str:
     """The whole of docs/missing-values.md."""
-    parts = read_params(ROOT / "params.yaml").study.missing.parts
-    return missing_page.page(_read("missing"), parts, _read_any("gaps"))
+    return missing_page.page(_read("missing"), _parts(), _read_any("gaps"))
+
+
+def _parts() -> tuple[str, ...]:
+    return read_params(ROOT / "params.yaml").study.missing.parts
 
 
 def has_missing() -> bool:
@@ -122,7 +125,7 @@ def main() -> int:
         write_text(grid_page.PAGE, benchmarks())
     if has_missing():
         write_text(missing_page.PAGE, missing())
-        missing_page.draw(_read("missing"))
+        missing_page.draw(_read("missing"), _parts())
         if (gaps := _read_any("gaps")) is not None:
             gaps_page.draw(gaps)
     return 0

@@ -331,9 +331,9 @@ class RecipeParams:
     """
 
     __pydantic_config__ = _STRICT
-    model: dict[str, Any]
-    train: dict[str, Any]
-    window: dict[str, Any]
+    model: dict[str, Scalar]
+    train: dict[str, Any]  # masking is a section of its own
+    window: dict[str, Scalar]
     data_sets: dict[str, dict[str, Scalar]]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -267,44 +268,23 @@ def forecast(
 _OWN = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
-@study.command("grid", add_help_option=False, context_settings=_OWN)
-def grid(context: typer.Context) -> None:
-    """Run what is not finished yet of models x data sets x horizons x seeds (see --help)."""
-    from s2tx.studies.grid import main as run_grid
-
-    raise typer.Exit(run_grid(context.args))
-
-
-@study.command("search", add_help_option=False, context_settings=_OWN)
-def search(context: typer.Context) -> None:
-    """Choose a recipe's settings for each data set on validation windows only (see --help)."""
-    from s2tx.studies.search import main as run_search
-
-    raise typer.Exit(run_search(context.args))
+_STUDIES = {
+    "grid": "Run what is not finished yet of models x data sets x horizons x seeds (see --help).",
+    "search": "Choose a recipe's settings on validation windows only (see --help).",
+    "context": "Measure what trained cells make of the global context (see --help).",
+    "missing": "Score finished cells under missing values, some trained under them (see --help).",
+    "gaps": "Map what the attention of trained cells reads beside a gap (see --help).",
+}
 
 
-@study.command("context", add_help_option=False, context_settings=_OWN)
-def context(context: typer.Context) -> None:
-    """Measure what trained cells make of the global context (see --help)."""
-    from s2tx.studies.context import main as run_context
-
-    raise typer.Exit(run_context(context.args))
+def _add_study(name: str, told: str) -> None:
+    @study.command(name, help=told, add_help_option=False, context_settings=_OWN)
+    def run(context: typer.Context) -> None:
+        raise typer.Exit(import_module(f"s2tx.studies.{name}").main(context.args))
 
 
-@study.command("missing", add_help_option=False, context_settings=_OWN)
-def missing(context: typer.Context) -> None:
-    """Score finished cells under missing values, and some trained under them (see --help)."""
-    from s2tx.studies.missing import main as run_missing
-
-    raise typer.Exit(run_missing(context.args))
-
-
-@study.command("gaps", add_help_option=False, context_settings=_OWN)
-def gaps(context: typer.Context) -> None:
-    """Map what the attention of trained cells reads beside a gap (see --help)."""
-    from s2tx.studies.gaps import main as run_gaps
-
-    raise typer.Exit(run_gaps(context.args))
+for _name, _told in _STUDIES.items():
+    _add_study(_name, _told)
 
 
 @app.command(rich_help_panel=STUDIES)

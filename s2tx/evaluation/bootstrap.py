@@ -20,7 +20,8 @@ def block_bootstrap(
     Args:
         champion: (W,) loss of each window, in order of time.
         challenger: (W,) loss of the same windows.
-        block: windows a block; at least the horizon.
+        block: windows a block: at least the horizon, or 1 where each loss is already the mean of
+            a stretch as long.
         rule: margin, number of resamples and seed.
     """
     W = len(champion)

@@ -57,8 +57,11 @@ class Forecaster:
                 a reading in the last L rows.
             S2TXError: the model's output is not finite.
         """
+        return self._ahead(self.newest(frame))
+
+    def _ahead(self, newest: pd.DataFrame) -> pd.DataFrame:
+        """The H steps after checked rows."""
         card, window = self.bundle.card, self.bundle.window
-        newest = self.newest(frame)
         # A frame holds column by column, and the last bits of a product depend on that.
         rows = np.ascontiguousarray(newest[list(card.variates)].to_numpy(np.float64))
         values = self.bundle.forecast(rows)
@@ -239,8 +242,8 @@ def forecast(
     name = model_name(table.card, params.window)
     bundle, version = load_champion(project, name, params.runtime)
     forecaster = Forecaster(bundle)
-    ahead = forecaster.predict(frame)
     newest = forecaster.newest(frame)
+    ahead = forecaster._ahead(newest)
     card = bundle.card
     seen = newest[card.time_column].iloc[-1]
     path = output or project.forecasts / f"{name}-{seen:%Y%m%dT%H%M%S}.csv"

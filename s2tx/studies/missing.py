@@ -31,10 +31,9 @@ from s2tx import fingerprint as identity
 from s2tx.data.split import find_borders
 from s2tx.data.table import Table
 from s2tx.errors import InputError, S2TXError
-from s2tx.evaluation.metrics import score
 from s2tx.params import InjectParams, MissingParams, Params
 from s2tx.paths import Project, write_text
-from s2tx.studies.cell import Places, bring
+from s2tx.studies.cell import Places, bring, score_test
 from s2tx.studies.collect import read, read_settled
 from s2tx.studies.command import add_models, parser_of
 from s2tx.studies.conditions import Condition, conditions, score_under
@@ -139,13 +138,7 @@ def train_and_examine(
         table, mask, setting.spec, setting.train, own, places.checkpoints, (Lines(note),)
     )
     borders = find_borders(len(table.times), table.card, own.data, bundle.window)
-    clean = score(
-        bundle,
-        table,
-        borders.origins("test", bundle.window.look_back, bundle.window.horizon),
-        bundle.scaler,
-        params.evaluate.batch_size,
-    )
+    clean = score_test(bundle, table, borders, params)
     figures = score_under(condition, bundle, table, borders, params)
     note(f"{setting.cell.name}: trained and tested at {rate:g}: MSE {figures['mse']:.4f}")
     record = {
