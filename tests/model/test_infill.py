@@ -1,4 +1,4 @@
-"""An estimate must come from what was observed, follow the season, and stay near its neighbours."""
+"""An estimate must come from what was observed: of its season, its neighbours, its fellows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from s2tx.model.infill import Infill
+from s2tx.model.infill import NOISE, Infill, _correlation, _krige
 
 SEASON = 6
 
@@ -55,19 +55,21 @@ def test_scale_and_shift_pass_through(
     x, observed = windows(seed, 0.4)
     observed[0, 0, 1] = True  # a dark variate is 0, whatever the shift
     there = Infill(season)(x * scale + shift, observed)
-    torch.testing.assert_close(there, Infill(season)(x, observed) * scale + shift)
+    back = (there - shift) / scale
+    torch.testing.assert_close(back, Infill(season)(x, observed), rtol=1e-5, atol=1e-5)
 
 
 def test_a_pure_cycle_is_restored() -> None:
-    """Protects the season: where each phase was observed, nothing is left to guess."""
+    """Protects the season: where each phase was observed, little is left to guess."""
     x = cycle(50)
     observed = torch.ones_like(x, dtype=torch.bool)
     observed[:, 13:31] = False
     observed[:, -4:] = False
-    torch.testing.assert_close(Infill(SEASON)(x, observed), x)
+    error = (Infill(SEASON)(x, observed) - x).abs().max()
+    assert error < 0.2  # of an amplitude of 1
 
 
-def test_what_the_neighbours_have_over_their_season_fades_into_the_gap() -> None:
+def test_what_the_neighbours_have_over_the_mean_fades_into_the_gap() -> None:
     """Protects a gap from a level that the series left weeks ago, and its far end from a level
     that held for a few hours."""
     x = torch.zeros(1, 100, 1, dtype=torch.float64)
@@ -77,7 +79,7 @@ def test_what_the_neighbours_have_over_their_season_fades_into_the_gap() -> None
     gap = Infill(None)(x, observed)[0, 40:, 0]
     assert 0.6 < gap[0] < 1.0
     assert (gap.diff() < 0).all()
-    assert gap[-1] < 0.3  # the mean of what was observed is 0.25
+    assert gap[-1] < 0.45  # the mean of what was observed is 0.25
 
 
 def test_the_nearest_season_weighs_most() -> None:
@@ -87,3 +89,53 @@ def test_the_nearest_season_weighs_most() -> None:
     observed[:, 54:] = False
     error = (Infill(SEASON)(x, observed) - x)[:, 54:].abs().max()
     assert error < 0.8  # the mean of all seasons would be off by 1
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=20, deadline=None)
+def test_a_gap_takes_the_course_of_the_variates_that_it_follows(seed: int) -> None:
+    """Protects what other variates know: the load of a line is that of its branches together."""
+    generator = torch.Generator().manual_seed(seed)
+    branches = torch.randn(16, 200, 2, generator=generator, dtype=torch.float64)
+    for step in range(1, 200):
+        branches[:, step] += 0.9 * branches[:, step - 1]
+    x = torch.cat([branches, branches.sum(dim=2, keepdim=True)], dim=2)
+    observed = torch.ones_like(x, dtype=torch.bool)
+    observed[:, 150:, 2] = False
+    error = (Infill(None)(x, observed) - x)[:, 150:, 2]
+    alone = (Infill(None)(x[..., 2:], observed[..., 2:]) - x[..., 2:])[:, 150:, 0]
+    assert error.square().mean() < 0.5 * alone.square().mean()
+
+
+@given(
+    seed=st.integers(0, 10_000), share=st.floats(0.05, 0.95),
+    season=st.sampled_from([None, SEASON]),
+)  # fmt: skip
+@settings(max_examples=20, deadline=None)
+def test_the_solver_agrees_with_a_direct_solution(
+    seed: int, share: float, season: int | None
+) -> None:
+    """Protects the kriging from a solver that stopped too early or lost its way."""
+    x, observed = (each.mT for each in windows(seed, share))
+    seen = observed.to(x)
+    known = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed + 1)).to(x) * seen
+    time, between = Infill(season)._covariance(x), _correlation(x)
+    found = _krige(known, seen, between, time, 500)
+    for window in range(len(x)):
+        covariance = torch.kron(between[window], time)
+        at = observed[window].flatten()
+        inner = covariance[at][:, at] + NOISE * torch.eye(int(at.sum()), dtype=x.dtype)
+        weight = torch.linalg.solve(inner, known[window].flatten()[at])
+        expected = (covariance[:, at] @ weight).view_as(x[window])
+        torch.testing.assert_close(found[window], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_window_is_filled_by_itself() -> None:
+    """Protects a forecast from the other windows of its batch, and a complete one from any cost."""
+    x, observed = windows(3, 0.4)
+    observed[2] = True
+    together = Infill(SEASON)(x, observed)
+    for window in range(3):
+        alone = Infill(SEASON)(x[window : window + 1], observed[window : window + 1])
+        torch.testing.assert_close(together[window : window + 1], alone)
+    assert torch.equal(together[2], x[2])
