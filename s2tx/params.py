@@ -150,6 +150,7 @@ class ModelParams:
     linear_skip: bool
     season: int | None
     final_norm: Literal["layer", "batch"]
+    local_norm: Literal["before", "after"]
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

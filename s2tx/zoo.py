@@ -23,6 +23,7 @@ _EARLIER: dict[str, Any] = {
     "linear_skip": False,
     "season": None,
     "final_norm": "layer",
+    "local_norm": "before",
 }
 
 SPECS: dict[str, type[Network]] = {

@@ -139,7 +139,8 @@ def test_an_unknown_name_lists_the_known() -> None:
 def test_a_section_of_an_earlier_version_is_what_it_was(small: Params) -> None:
     """Protects a champion trained before a switch was there: it loads, and works as it did."""
     fields = as_dict(small.model)
-    for key in ("infill", "masked_revin", "skip_missing", "time_major", "linear_skip", "season"):
+    switches = ("infill", "masked_revin", "skip_missing", "time_major", "linear_skip", "season")
+    for key in (*switches, "final_norm", "local_norm"):
         del fields[key]
     spec = zoo.spec_from_dict(fields)
     assert spec == replace(small.model, infill=False, masked_revin=True, skip_missing=False)

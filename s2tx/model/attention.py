@@ -8,7 +8,7 @@ from s2tx.model.sublayers import AttentionWeights, FeedForwardWeights, Sublayers
 
 
 class Attention(nn.Module):
-    """Pre-norm residual multi-head attention, self or cross by an optional context.
+    """Residual multi-head attention, self or cross by an optional context.
 
     Args:
         width: E.
@@ -17,6 +17,7 @@ class Attention(nn.Module):
         sublayers: who computes it.
         cross: whether ``forward`` is given a context, which then has a norm of its own.
         window: tokens that see each other, without a context; None for all.
+        pre_norm: whether queries, keys and values come from a layer norm.
     """
 
     def __init__(
@@ -27,11 +28,12 @@ class Attention(nn.Module):
         sublayers: Sublayers,
         cross: bool = False,
         window: int | None = None,
+        pre_norm: bool = True,
     ) -> None:
         super().__init__()
         self.heads, self.window, self.dropout, self.sublayers = heads, window, dropout, sublayers
-        self.norm = nn.LayerNorm(width)
-        self.norm_context = nn.LayerNorm(width) if cross else None
+        self.norm = nn.LayerNorm(width) if pre_norm else None
+        self.norm_context = nn.LayerNorm(width) if cross and pre_norm else None
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
@@ -54,10 +56,10 @@ class Attention(nn.Module):
     @property
     def weights(self) -> AttentionWeights:
         """The parameters, in the order that a sublayer takes them."""
-        context = self.norm_context
+        norm, context = self.norm, self.norm_context
         return AttentionWeights(
-            self.norm.weight,
-            self.norm.bias,
+            None if norm is None else norm.weight,
+            None if norm is None else norm.bias,
             None if context is None else context.weight,
             None if context is None else context.bias,
             self.query.weight,
@@ -70,13 +72,29 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Pre-norm residual GELU network, width to ``hidden`` to width; dropout on its output."""
+    """Residual GELU network, width to ``hidden`` to width; dropout on its output.
 
-    def __init__(self, width: int, hidden: int, dropout: float, sublayers: Sublayers) -> None:
+    Args:
+        width: E.
+        hidden: hidden width.
+        dropout: rate on the output.
+        sublayers: who computes it.
+        pre_norm: whether it reads its input through a layer norm.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        hidden: int,
+        dropout: float,
+        sublayers: Sublayers,
+        pre_norm: bool = True,
+    ) -> None:
         super().__init__()
         self.dropout, self.sublayers = dropout, sublayers
+        norm = nn.LayerNorm(width) if pre_norm else nn.Identity()
         self.layers = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width)
+            norm, nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -87,7 +105,8 @@ class FeedForward(nn.Module):
     def weights(self) -> FeedForwardWeights:
         """The parameters, in the order that a sublayer takes them."""
         norm, expand, _, contract = self.layers
-        return FeedForwardWeights(*norm.parameters(), *expand.parameters(), *contract.parameters())
+        before = tuple(norm.parameters()) or (None, None)
+        return FeedForwardWeights(*before, *expand.parameters(), *contract.parameters())
 
 
 class Dropout(nn.Module):

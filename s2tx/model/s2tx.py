@@ -20,8 +20,9 @@ E           width of a token                                      ``model.width`
 Departures from the paper, each with a switch: the head may read the global tokens as well
 (``head_context``), one linear map of the long look-back may stand beside the network
 (``linear_skip``), the window's own season may be taken off first (``season``), joint tokens may
-stand moment after moment (``time_major``), and the last norm may be over the batch, as in SST's
-encoder (``final_norm``).
+stand moment after moment (``time_major``), and norms may be over the batch, as in SST's encoder:
+the last of each path (``final_norm``), or one behind each sublayer of the local path in the place
+of a layer norm ahead of it (``local_norm``).
 
 What is missing is known to four parts, each with a switch: its place holds an estimate from the
 window (``infill``), or else the observed mean, and the normalisation reads observed values alone
@@ -234,7 +235,8 @@ class LocalPath(nn.Module):
         self.embed = PatchEmbedding(self.patches, params)
         self.dropout = Dropout(params.dropout, sublayers)
         self.blocks = nn.ModuleList(LocalBlock(params, sublayers) for _ in range(params.n_layers))
-        self.norm = _NORMS[params.final_norm](params.width)
+        after = params.local_norm == "after"  # then the last block ends with a norm
+        self.norm = nn.Identity() if after else _NORMS[params.final_norm](params.width)
 
     def forward(
         self,
@@ -267,11 +269,16 @@ class LocalBlock(nn.Module):
         super().__init__()
         width, heads, rate = params.width, params.heads, params.dropout
         window = params.window if params.local_window else None
-        self.local = Attention(width, heads, rate, sublayers, window=window)
-        self.cross = (
-            Attention(width, heads, rate, sublayers, cross=True) if params.cross_attention else None
-        )
-        self.feed_forward = FeedForward(width, params.feed_forward, rate, sublayers)
+        pre_norm = params.local_norm == "before"
+        self.local = Attention(width, heads, rate, sublayers, window=window, pre_norm=pre_norm)
+        self.cross: Attention | None = None
+        if params.cross_attention:
+            self.cross = Attention(width, heads, rate, sublayers, cross=True, pre_norm=pre_norm)
+        self.feed_forward = FeedForward(width, params.feed_forward, rate, sublayers, pre_norm)
+        self.norms: nn.ModuleDict | None = None
+        if not pre_norm:
+            places = ["local", "feed_forward"] + ["cross"] * params.cross_attention
+            self.norms = nn.ModuleDict({place: BatchNorm(width) for place in places})
 
     def forward(
         self,
@@ -281,8 +288,14 @@ class LocalBlock(nn.Module):
         barred_NG: Tensor | None,
     ) -> Tensor:
         """(N, F, E) tokens and (N, G, E) context, and what of them is no key, to (N, F, E)."""
-        h_NFE = self.local(h_NFE, barred_NS=barred_NF)
+        h_NFE = self._normed("local", self.local(h_NFE, barred_NS=barred_NF))
         if self.cross is not None:
-            h_NFE = self.cross(h_NFE, z_NGE, barred_NG)
-        out: Tensor = self.feed_forward(h_NFE)
+            h_NFE = self._normed("cross", self.cross(h_NFE, z_NGE, barred_NG))
+        return self._normed("feed_forward", self.feed_forward(h_NFE))
+
+    def _normed(self, place: str, h_NFE: Tensor) -> Tensor:
+        """What a sublayer gives, normalised where ``local_norm`` is ``after``."""
+        if self.norms is None:
+            return h_NFE
+        out: Tensor = self.norms[place](h_NFE)
         return out

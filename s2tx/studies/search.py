@@ -11,8 +11,9 @@ validation hold few independent windows, and the lowest of many errors on them i
 skill: what cannot be told apart stays plain.
 
 No test window is read. What was tried is in ``results/search/DATA.json``, from which a search that
-was killed goes on; the champion's settings stand in the recipe's ``data_sets`` in ``params.yaml``,
-where a test holds them together.
+was killed goes on; a record whose trials no longer count, for they are of another space or of
+earlier code, is kept in ``earlier/`` beside it. The champion's settings stand in the recipe's
+``data_sets`` in ``params.yaml``, where a test holds them together.
 """
 
 from __future__ import annotations
@@ -77,12 +78,15 @@ def search(
     _check(wanted, data)
     budget = wanted.trials[data]
     trials: list[Trial] = []
-    for trial in _read(places, data).get("trials", []):
+    record = _read(places, data)
+    for trial in record.get("trials", []):
         settings = trial["settings"]
         if _stands(settings, wanted) and trial["keys"] == [
             each.key for each in settings_of(data, settings, params)
         ]:
             trials.append(trial | _judge(trial, champion_of(trials), params.promote))
+    if len(trials) < len(record.get("trials", [])):
+        _set_aside(path_of(places, data))
     table: Table | None = None
     while len(trials) < budget:
         proposed = propose(wanted, trials, champion_of(trials))
@@ -244,6 +248,13 @@ def _read(places: Places, data: str) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     return record
+
+
+def _set_aside(path: Path) -> None:
+    """Keep a record with trials that no longer count, under the hash of its contents."""
+    kept = path.parent / "earlier" / f"{path.stem}-{identity.of_file(path)[:12]}.json"
+    kept.parent.mkdir(exist_ok=True)
+    path.replace(kept)
 
 
 def _write(data: str, params: Params, trials: Sequence[Trial], places: Places) -> dict[str, Any]:

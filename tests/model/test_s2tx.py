@@ -64,6 +64,7 @@ def sample(window: WindowParams, batch: int = 4) -> tuple[torch.Tensor, torch.Te
         ("season", 5),
         ("infill_season", 5),
         ("final_norm", "batch"),
+        ("local_norm", "after"),
     ],
 )
 def test_every_switch_gives_a_forecast_and_trains_every_parameter(
@@ -101,6 +102,29 @@ def test_each_switch_changes_the_forecast(sections: tuple[WindowParams, ModelPar
             }
         )
         assert not torch.allclose(on(x, observed), off(x, observed)), switch
+
+
+def test_a_norm_behind_each_sublayer_is_the_only_one_of_the_local_path(
+    sections: tuple[WindowParams, ModelParams],
+) -> None:
+    """Protects PatchTST's and SST's order of things: what one sublayer passes to the next, and to
+    the head, has mean 0 and variance 1 over the batch, and nothing is normalised on the way in."""
+    window, model = sections
+    path = build(window, replace(model, local_norm="after")).train().local_path
+    assert not any(isinstance(module, torch.nn.LayerNorm) for module in path.modules())
+    read: list[torch.Tensor] = []
+    for block in path.blocks:
+        for name in ("cross", "feed_forward"):
+            getattr(block, name).register_forward_pre_hook(lambda _, given: read.append(given[0]))
+    x, _ = sample(window)
+    z = torch.randn(4, D, 5, model.width, dtype=torch.float64)
+    h = path(x.transpose(1, 2), None, z, None)
+    for tokens in (*read, h.flatten(0, 1)):
+        flat = tokens.flatten(0, 1)
+        torch.testing.assert_close(flat.mean(0), torch.zeros_like(flat[0]), atol=1e-6, rtol=0)
+        torch.testing.assert_close(
+            flat.var(0, correction=0), torch.ones_like(flat[0]), atol=1e-2, rtol=0
+        )
 
 
 def test_no_missing_value_is_the_same_as_no_mask(

@@ -119,9 +119,10 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(
 def test_trials_of_other_settings_or_code_do_not_count(
     study: Params, places: Places, folder: Path
 ) -> None:
-    """Protects from a winner that was found under another recipe."""
+    """Protects from a winner that was found under another recipe, and what was tried before from
+    being lost."""
     small = with_search(study, trials={"Small": 2})
-    quietly(small, places, folder)
+    first = quietly(small, places, folder)
     recipe = replace(study.study.recipes["dlinear"], train={"epochs": 1})
     recipes = {**study.study.recipes, "dlinear": recipe}
     other = replace(small, study=replace(small.study, recipes=recipes))
@@ -133,6 +134,9 @@ def test_trials_of_other_settings_or_code_do_not_count(
     trials = quietly(moved, places, folder)["trials"]
     assert len(trials) == 2
     assert all(set(trial["settings"]) == set(wider) for trial in trials)
+    kept = [json.loads(each.read_text()) for each in path_of(places, "x").parent.glob("earlier/*")]
+    assert len(kept) == 2
+    assert first in kept
 
 
 def test_a_trial_that_fails_is_recorded_and_never_wins(

@@ -125,11 +125,11 @@ def add_sums(a: Any, c: Any, T: int) -> None:
 
 @inlined(fastmath=REORDER)
 def normalise(x: Any, gain: Any, bias: Any, unit: Any, rate: Any, normed: Any, T: int) -> None:
-    """Layer norm of every token.
+    """Layer norm of every token, or nothing but a copy.
 
     Args:
         x: (E, T).
-        gain: (E,).
+        gain: (E,), or empty for no norm.
         bias: (E,).
         unit: (E, T), set to ``(x - mean) / deviation``.
         rate: (3, T) scratch; row 0 is set to 1 / deviation.
@@ -137,6 +137,11 @@ def normalise(x: Any, gain: Any, bias: Any, unit: Any, rate: Any, normed: Any, T
         T: columns.
     """
     E = x.shape[0]
+    if gain.size == 0:
+        for e in range(E):
+            for t in range(T):
+                normed[e, t] = x[e, t]
+        return
     share = ONE / np.float32(E)
     for t in range(T):
         rate[0, t] = ZERO
@@ -164,6 +169,11 @@ def add_normalise_gradient(
 ) -> None:
     """Add the gradients of ``normalise``; ``dnormed`` and rows 1 and 2 of ``rate`` are scratch."""
     E = unit.shape[0]
+    if gain.size == 0:
+        for e in range(E):
+            for t in range(T):
+                dx[e, t] += dnormed[e, t]
+        return
     share = ONE / np.float32(E)
     for t in range(T):
         rate[1, t] = ZERO

@@ -20,10 +20,11 @@ class AttentionWeights(NamedTuple):
     """Layer norms, projections and biases; E is the width.
 
     Attributes:
-        gain: (E,) of the norm before the queries, and before keys and values without a context.
-        bias: (E,).
-        context_gain: (E,) of the norm of the context; None without one.
-        context_bias: (E,).
+        gain: (E,) of the norm before the queries, and before keys and values without a context;
+            None for no norm.
+        bias: (E,), or None.
+        context_gain: (E,) of the norm of the context; None for no norm, or no context.
+        context_bias: (E,), or None.
         query: (E, E).
         query_bias: (E,).
         key_value: (2 E, E), keys first.
@@ -32,8 +33,8 @@ class AttentionWeights(NamedTuple):
         out_bias: (E,).
     """
 
-    gain: Tensor
-    bias: Tensor
+    gain: Tensor | None
+    bias: Tensor | None
     context_gain: Tensor | None
     context_bias: Tensor | None
     query: Tensor
@@ -45,10 +46,10 @@ class AttentionWeights(NamedTuple):
 
 
 class FeedForwardWeights(NamedTuple):
-    """Layer norm (E,), (E,); expansion (F, E), (F,); contraction (E, F), (E,)."""
+    """Layer norm (E,), (E,), or None; expansion (F, E), (F,); contraction (E, F), (E,)."""
 
-    gain: Tensor
-    bias: Tensor
+    gain: Tensor | None
+    bias: Tensor | None
     expand: Tensor
     expand_bias: Tensor
     contract: Tensor

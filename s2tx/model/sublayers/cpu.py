@@ -5,6 +5,7 @@ A sublayer keeps nothing for its backward pass but its input and the seed of its
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,17 @@ def _partial(groups: int, *parameters: Tensor) -> list[Tensor]:
     return [parameter.new_zeros(groups, *parameter.shape) for parameter in parameters]
 
 
+def _present(x: Tensor, parameters: Iterable[Tensor | None]) -> list[Tensor]:
+    """For a kernel, which takes what is absent as empty."""
+    return [x.new_empty(0) if each is None else each.contiguous() for each in parameters]
+
+
+def _sums(parts: list[Tensor], parameters: Iterable[Tensor | None]) -> list[Tensor | None]:
+    """The parameters' gradients from each group's share; None of what is absent."""
+    pairs = zip(parts, parameters, strict=True)
+    return [None if parameter is None else part.sum(0) for part, parameter in pairs]
+
+
 # --- Attention ----------------------------------------------------------------------------------
 
 
@@ -75,10 +87,8 @@ class _Attend(torch.autograd.Function):
             forward_and_backward[1], groups, *given[:-1], heads, *chance, groups,
             barred, grads[0].contiguous(), dx, dcontext, *parts,
         )  # fmt: skip
-        sums: list[Tensor | None] = [part.sum(0) for part in parts]
-        if context is None:
-            sums[2] = sums[3] = None
-        return None, None, None, None, dx, None if context is None else dcontext, *sums
+        read = None if context is None else dcontext
+        return None, None, None, None, dx, read, *_sums(parts, weights)
 
 
 def _attention(
@@ -88,8 +98,8 @@ def _attention(
     T = attention_kernels.columns(x.shape[1])
     U = T if context is None else attention_kernels.columns(context.shape[1])
     kernels = attention_kernels.kernels(context is not None, reach, T, U)
-    present = (x.new_empty(0) if weight is None else weight.contiguous() for weight in weights)
-    return kernels, x, x.new_empty(0, 0, 0) if context is None else context, *present
+    read = x.new_empty(0, 0, 0) if context is None else context
+    return kernels, x, read, *_present(x, weights)
 
 
 def _run_attention(
@@ -133,7 +143,7 @@ def attend(
 
 class _FeedForward(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, chance: _Chance, x: Tensor, *weights: Tensor) -> Tensor:
+    def forward(ctx: Any, chance: _Chance, x: Tensor, *weights: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, *weights)
         ctx.chance = chance
         return _run_feed_forward(chance, x, *weights)
@@ -142,23 +152,24 @@ class _FeedForward(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Any) -> Any:
         x, *weights = ctx.saved_tensors
-        groups = _groups(x)
+        groups, given = _groups(x), _present(x, weights)
         dx = torch.empty_like(x)
-        parts = _partial(groups, *weights)
+        parts = _partial(groups, *given)
         share(
-            feed_forward_kernels.kernels()[1], groups, x, *weights[:-1], *ctx.chance, groups,
+            feed_forward_kernels.kernels()[1], groups, x, *given[:-1], *ctx.chance, groups,
             grads[0].contiguous(), dx, *parts,
         )  # fmt: skip
-        return None, dx, *(part.sum(0) for part in parts)
+        return None, dx, *_sums(parts, weights)
 
 
 def _groups(x: Tensor) -> int:
     return max(min(-(-len(x) // feed_forward_kernels.TILE), GROUPS), 1)
 
 
-def _run_feed_forward(chance: _Chance, x: Tensor, *weights: Tensor) -> Tensor:
+def _run_feed_forward(chance: _Chance, x: Tensor, *weights: Tensor | None) -> Tensor:
     groups, out = _groups(x), torch.empty_like(x)
-    share(feed_forward_kernels.kernels()[0], groups, x, *weights, *chance, groups, out)
+    given = _present(x, weights)
+    share(feed_forward_kernels.kernels()[0], groups, x, *given, *chance, groups, out)
     return out
 
 
@@ -170,12 +181,11 @@ def feed_forward(x: Tensor, weights: FeedForwardWeights, dropout: float) -> Tens
     """
     _float32("feed-forward", x, *weights)
     tokens = x.contiguous().view(-1, x.shape[-1])
-    flat = [weight.contiguous() for weight in weights]
     chance = _chance(dropout)
     if torch.is_grad_enabled():
-        out: Tensor = _FeedForward.apply(chance, tokens, *flat)  # type: ignore[no-untyped-call]
+        out: Tensor = _FeedForward.apply(chance, tokens, *weights)  # type: ignore[no-untyped-call]
     else:
-        out = _run_feed_forward(chance, tokens, *flat)
+        out = _run_feed_forward(chance, tokens, *weights)
     return out.view_as(x)
 
 

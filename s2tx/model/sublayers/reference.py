@@ -18,7 +18,7 @@ def attend(
     dropout: float,
     barred_NS: Tensor | None = None,
 ) -> Tensor:
-    """Pre-norm residual multi-head attention: Q queries read S keys.
+    """Residual multi-head attention: Q queries read S keys; layer norms come first, if any.
 
     Args:
         x_NQE: (N, Q, E) queries; also keys and values where there is no context.
@@ -34,11 +34,10 @@ def attend(
     Returns:
         (N, Q, E).
     """
-    width = (x_NQE.shape[-1],)
-    normed = F.layer_norm(x_NQE, width, weights.gain, weights.bias)
+    normed = _normed(x_NQE, weights.gain, weights.bias)
     source = normed
     if context_NSE is not None:
-        source = F.layer_norm(context_NSE, width, weights.context_gain, weights.context_bias)
+        source = _normed(context_NSE, weights.context_gain, weights.context_bias)
     query = _split(F.linear(normed, weights.query, weights.query_bias), heads)
     both = F.linear(source, weights.key_value, weights.key_value_bias)
     key, value = (_split(part, heads) for part in both.chunk(2, dim=-1))
@@ -54,8 +53,8 @@ def attend(
 
 
 def feed_forward(x: Tensor, weights: FeedForwardWeights, dropout: float) -> Tensor:
-    """Pre-norm residual GELU network over (..., E); dropout on what is added."""
-    normed = F.layer_norm(x, (x.shape[-1],), weights.gain, weights.bias)
+    """Residual GELU network over (..., E), behind a layer norm if any; dropout on what is added."""
+    normed = _normed(x, weights.gain, weights.bias)
     hidden = F.gelu(F.linear(normed, weights.expand, weights.expand_bias))
     update = F.linear(hidden, weights.contract, weights.contract_bias)
     return x + F.dropout(update, dropout)
@@ -70,6 +69,10 @@ def band(size: int, window: int, device: torch.device) -> Tensor:
     """(size, size) bool: token i sees token j where ``|i - j| <= window // 2``."""
     place = torch.arange(size, device=device)
     return (place[:, None] - place[None, :]).abs() <= window // 2
+
+
+def _normed(x: Tensor, gain: Tensor | None, bias: Tensor | None) -> Tensor:
+    return x if gain is None else F.layer_norm(x, (x.shape[-1],), gain, bias)
 
 
 def _split(x_NSE: Tensor, heads: int) -> Tensor:

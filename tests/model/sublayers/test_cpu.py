@@ -32,22 +32,26 @@ def normal(*shape: int, seed: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def attention(N: int, Q: int, S: int | None, E: int) -> list[Tensor | None]:
+def attention(N: int, Q: int, S: int | None, E: int, pre_norm: bool = True) -> list[Tensor | None]:
     """x, context and weights; queries and keys small enough that no softmax is a hard choice."""
     shapes = [(N, Q, E), None if S is None else (N, S, E), (E,), (E,)]
     shapes += [None if S is None else (E,)] * 2
     shapes += [(E, E), (E,), (2 * E, E), (2 * E,), (E, E), (E,)]
     scale = [1.0] * 6 + [E**-0.5] * 6
+    absent = range(0) if pre_norm else range(2, 6)
     return [
-        None if shape is None else scale[i] * normal(*shape, seed=i)
+        None if shape is None or i in absent else scale[i] * normal(*shape, seed=i)
         for i, shape in enumerate(shapes)
     ]
 
 
-def feed_forward(M: int, E: int, F: int) -> list[Tensor]:
+def feed_forward(M: int, E: int, F: int, pre_norm: bool = True) -> list[Tensor | None]:
     shapes = [(M, E), (E,), (E,), (F, E), (F,), (E, F), (E,)]
     scale = [1.0] * 3 + [E**-0.5, 1.0, F**-0.5, 1.0]
-    return [scale[i] * normal(*shape, seed=i) for i, shape in enumerate(shapes)]
+    absent = range(0) if pre_norm else range(1, 3)
+    return [
+        None if i in absent else scale[i] * normal(*shape, seed=i) for i, shape in enumerate(shapes)
+    ]
 
 
 def results(call: Any, inputs: list[Any], dtype: torch.dtype) -> list[Tensor]:
@@ -75,7 +79,7 @@ def attend(module: Any, heads: int, window: int | None, barred: Tensor | None = 
     )
 
 
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(
     N=st.sampled_from([1, 3, GROUPS + 5]),
     Q=st.integers(17, 32),
@@ -84,12 +88,20 @@ def attend(module: Any, heads: int, window: int | None, barred: Tensor | None = 
     head=st.sampled_from([4, 8]),
     window=st.sampled_from([None, WINDOW]),
     barred=st.booleans(),
+    pre_norm=st.booleans(),
 )
 def test_attention_gives_the_reference_s_values_and_gradients(
-    N: int, Q: int, S: int | None, heads: int, head: int, window: int | None, barred: bool
+    N: int,
+    Q: int,
+    S: int | None,
+    heads: int,
+    head: int,
+    window: int | None,
+    barred: bool,
+    pre_norm: bool,
 ) -> None:
     """A wrong border of a tile, a window or a group shows only at sizes that do not fit."""
-    inputs = attention(N, Q, S, heads * head)
+    inputs = attention(N, Q, S, heads * head, pre_norm)
     window = None if S is not None else window
     shut = None
     if barred:
@@ -115,13 +127,16 @@ def test_nothing_barred_is_the_same_as_no_bars_to_the_last_bit(
 
 @pytest.mark.parametrize("M", [1, TILE - 1, TILE + 1, GROUPS * TILE + 70])
 @pytest.mark.parametrize(("E", "F"), [(4, 4), (16, BLOCK + 4), (12, 2 * BLOCK)])
-def test_feed_forward_gives_the_reference_s_values_and_gradients(M: int, E: int, F: int) -> None:
+@pytest.mark.parametrize("pre_norm", [True, False])
+def test_feed_forward_gives_the_reference_s_values_and_gradients(
+    M: int, E: int, F: int, pre_norm: bool
+) -> None:
     """Tokens of a part-filled tile must count once, those behind it not at all."""
 
     def call(module: Any) -> Any:
         return lambda x, *w: module.feed_forward(x, FeedForwardWeights(*w), 0)
 
-    inputs = feed_forward(M, E, F)
+    inputs = feed_forward(M, E, F, pre_norm)
     exact = results(call(reference), inputs, torch.float64)
     assert_parity(results(call(cpu), inputs, torch.float32), exact)
 
