@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from statistics import fmean, stdev
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 from s2tx import fingerprint as identity
 from s2tx import zoo
 from s2tx.params import as_dict
-from s2tx.paths import write_text
 from s2tx.studies.cell import Places
+from s2tx.studies.record import read_record, write_record
 from s2tx.studies.settings import Cell, Setting
 
 FILE = "grid.json"
@@ -49,11 +48,7 @@ def read_settled(places: Places, setting: Setting) -> dict[str, Any] | None:
 
 def read_any(places: Places, cell: Cell) -> dict[str, Any] | None:
     """The record of a cell, of whatever settings and code; None if there is none."""
-    try:
-        record: dict[str, Any] = json.loads(places.record(cell).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    return record
+    return read_record(places.record(cell))
 
 
 def collect(
@@ -78,7 +73,7 @@ def collect(
         ``recipes`` in the order of their columns.
     """
     path = places.results / FILE
-    earlier = json.loads(path.read_text(encoding="utf-8"))["not_run"] if path.exists() else {}
+    earlier = (read_record(path) or {}).get("not_run", {})
     cells: dict[str, Any] = {}
     not_run: dict[str, str] = {}
     for setting in settings:
@@ -108,7 +103,7 @@ def collect(
         "not_run": not_run,
         "cells": cells,
     }
-    write_text(path, json.dumps(grid, indent=1) + "\n")
+    write_record(path, grid)
     return grid
 
 

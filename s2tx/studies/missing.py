@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -32,7 +31,7 @@ from s2tx.data.split import find_borders
 from s2tx.data.table import Table
 from s2tx.errors import InputError, S2TXError
 from s2tx.params import InjectParams, MissingParams, Params
-from s2tx.paths import Project, write_text
+from s2tx.paths import Project
 from s2tx.studies.cell import Places, bring, score_test
 from s2tx.studies.collect import read, read_settled
 from s2tx.studies.command import add_models, parser_of
@@ -40,6 +39,7 @@ from s2tx.studies.conditions import Condition, conditions, score_under
 from s2tx.studies.finished import Finished
 from s2tx.studies.grid import Lines, places_of
 from s2tx.studies.plain import read_params
+from s2tx.studies.record import read_record, write_record
 from s2tx.studies.settings import Cell, Setting, block_cells, resolve
 from s2tx.training.checkpoint import Checkpoint
 from s2tx.training.train import train
@@ -90,7 +90,7 @@ def examine(
     done = Finished.open(setting.cell.name, params, places, folder)
     weights = done.record["receipt"]["weights_sha256"]
     path, key = path_of(places, setting.cell), _key(weights, params.study.missing)
-    record = _read(path)
+    record = read_record(path) or {}
     scores: list[dict[str, Any]] = record["scores"] if record.get("key") == key else []
     for condition in _wanted(params, None):
         described = dataclasses.asdict(condition)
@@ -110,7 +110,7 @@ def examine(
             "scores": scores,
             "receipt": _receipt(done.table, weights, params, places),
         }
-        write_text(path, json.dumps(record, indent=1) + "\n")
+        write_record(path, record)
     return record
 
 
@@ -127,7 +127,7 @@ def train_and_examine(
     (condition,) = _wanted(params, rate)
     path = path_of(places, setting.cell, rate)
     key = _key(setting.key, study, rate)
-    record = _read(path)
+    record = read_record(path) or {}
     if record.get("key") == key:
         return record
     table = bring(setting.entry, folder, places.project.cache / "downloads")
@@ -151,7 +151,7 @@ def train_and_examine(
         "history": [dataclasses.asdict(epoch) for epoch in history],
         "receipt": _receipt(table, bundle.fingerprint, params, places),
     }
-    write_text(path, json.dumps(record, indent=1) + "\n")
+    write_record(path, record)
     Checkpoint.of_run(places.checkpoints, bundle.fingerprint).discard()
     return record
 
@@ -173,14 +173,6 @@ def _stands(
     if done is None:
         return False
     return bool(record["key"] == _key(done["receipt"]["weights_sha256"], study))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    return record
 
 
 def _receipt(table: Table, weights: str, params: Params, places: Places) -> dict[str, Any]:
@@ -226,14 +218,14 @@ def collect(params: Params, places: Places, reasons: dict[str, str]) -> dict[str
         earlier collection said.
     """
     path = places.results / FILE
-    earlier = json.loads(path.read_text(encoding="utf-8"))["not_run"] if path.exists() else {}
+    earlier = (read_record(path) or {}).get("not_run", {})
     lines, not_run = [], {}
     for setting, rate in cells_of(params):
         stem = path_of(places, setting.cell, rate).stem
-        record = _read(path_of(places, setting.cell, rate))
+        record = read_record(path_of(places, setting.cell, rate))
         kept = earlier.get(stem, "not run yet")
         why = reasons.get(stem, "not run yet" if kept.startswith("not run") else kept)
-        if not record:
+        if record is None:
             not_run[stem] = why
             continue
         if not _stands(record, setting, rate, params, places):
@@ -262,7 +254,7 @@ def collect(params: Params, places: Places, reasons: dict[str, str]) -> dict[str
         "cells": lines,
         "not_run": not_run,
     }
-    write_text(path, json.dumps(result, indent=1) + "\n")
+    write_record(path, result)
     return result
 
 

@@ -19,7 +19,6 @@ earlier code, is kept in ``earlier/`` beside it. The champion's settings stand i
 from __future__ import annotations
 
 import functools
-import json
 import math
 import sys
 import time
@@ -39,11 +38,12 @@ from s2tx.errors import InputError, S2TXError
 from s2tx.evaluation.bootstrap import block_bootstrap
 from s2tx.evaluation.metrics import score
 from s2tx.params import Params, PromoteParams, Scalar, SearchParams
-from s2tx.paths import Project, write_text
+from s2tx.paths import Project
 from s2tx.studies.cell import Places, bring, validation_of
 from s2tx.studies.command import parser_of
 from s2tx.studies.grid import Lines, places_of
 from s2tx.studies.plain import read_params
+from s2tx.studies.record import read_record, write_record
 from s2tx.studies.settings import Cell, Setting, resolve
 from s2tx.training.bundle import Bundle
 from s2tx.training.checkpoint import Checkpoint
@@ -78,14 +78,14 @@ def search(
     _check(wanted, data)
     budget = wanted.trials[data]
     trials: list[Trial] = []
-    record = _read(places, data)
-    for trial in record.get("trials", []):
+    record = read_record(path_of(places, data)) or {"trials": []}
+    for trial in record["trials"]:
         settings = trial["settings"]
         if _stands(settings, wanted) and trial["keys"] == [
             each.key for each in settings_of(data, settings, params)
         ]:
             trials.append(trial | _judge(trial, champion_of(trials), params.promote))
-    if len(trials) < len(record.get("trials", [])):
+    if len(trials) < len(record["trials"]):
         _set_aside(path_of(places, data))
     table: Table | None = None
     while len(trials) < budget:
@@ -242,14 +242,6 @@ def path_of(places: Places, data: str) -> Path:
     return places.results / "search" / f"{data}.json"
 
 
-def _read(places: Places, data: str) -> dict[str, Any]:
-    try:
-        record: dict[str, Any] = json.loads(path_of(places, data).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    return record
-
-
 def _set_aside(path: Path) -> None:
     """Keep a record with trials that no longer count, under the hash of its contents."""
     kept = path.parent / "earlier" / f"{path.stem}-{identity.of_file(path)[:12]}.json"
@@ -277,7 +269,7 @@ def _write(data: str, params: Params, trials: Sequence[Trial], places: Places) -
         "best": None if best is None else {key: best[key] for key in ("settings", "value")},
         "trials": list(trials),
     }
-    write_text(path_of(places, data), json.dumps(record, indent=1) + "\n")
+    write_record(path_of(places, data), record)
     return record
 
 
