@@ -40,9 +40,10 @@ What is less than clean: the test windows were looked at more than once. A first
 took whatever had the lowest validation error; a second asked a setting to beat the plain one with
 confidence, as a model in service must. Scored on ETTh1 and ETTh2, the winners of both lost to
 PatchTST, and that they did so on validation windows too, at every horizon, is why there was a
-third: it may also put the norms where PatchTST and SST have them, and leave out what reads the
-context. It was run from the plain setting and its outcome scored once; the records of the second
-are in `results/search/earlier/`. Nothing was taken because its test error was lower.
+third: its networks have their norms where PatchTST and SST have them, and it begins with the fewest
+parts, found by hand on the same validation windows. Its outcome was scored once. The records of
+what came before, one search that was broken off among them, are in `results/search/earlier/`.
+Nothing was taken because its test error was lower.
 
 Each cell has a receipt in `results/grid/` (data hash, split, settings, code, weights hash, machine,
 history). `s2tx study grid` makes what is missing, `s2tx audit CELL` scores a cell again from its

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -354,7 +355,7 @@ class SearchParams:
     """How a recipe's settings for a data set are chosen (see ``s2tx.studies.search``).
 
     ``space`` has the choices of each dotted key, such as ``model.dropout``, the plain one first;
-    ``trials`` is the budget of each data set.
+    ``barred`` are settings that are not tried together; ``trials`` is the budget of each data set.
     """
 
     __pydantic_config__ = _STRICT
@@ -363,6 +364,7 @@ class SearchParams:
     seed: int
     trials: dict[str, int]
     space: dict[str, tuple[Scalar, ...]]
+    barred: tuple[dict[str, Scalar], ...]
 
     def __post_init__(self) -> None:
         for data, trials in self.trials.items():
@@ -370,6 +372,16 @@ class SearchParams:
         _check(len(self.horizons) >= 1, "horizons", self.horizons, "give one or more")
         for key, choices in self.space.items():
             _check(len(choices) >= 1, f"space.{key}", choices, "give one or more choices")
+        _check(self.allows(self.plain), "barred", self.barred, "leave the first choices of space")
+
+    @property
+    def plain(self) -> dict[str, Scalar]:
+        """The first choice of every key."""
+        return {key: choices[0] for key, choices in self.space.items()}
+
+    def allows(self, settings: Mapping[str, Scalar]) -> bool:
+        """Whether no barred combination is among ``settings``."""
+        return not any(each.items() <= settings.items() for each in self.barred)
 
 
 @dataclass(frozen=True)

@@ -129,11 +129,10 @@ def propose(
     if it had not been.
     """
     tried = [trial["settings"] for trial in trials]
-    plain = {key: choices[0] for key, choices in wanted.space.items()}
-    base: Settings = plain if champion is None else champion["settings"]
+    base: Settings = wanted.plain if champion is None else champion["settings"]
     near = [base | {key: choice} for key, choices in wanted.space.items() for choice in choices]
-    for settings in (plain, *near):
-        if settings not in tried:
+    for settings in (wanted.plain, *near):
+        if settings not in tried and wanted.allows(settings):
             return settings
     try:
         import optuna
@@ -156,9 +155,9 @@ def propose(
             )
         )
     for _ in range(_ASKS):
-        settings = study.ask(space).params
-        if settings not in tried:
-            return dict(settings)
+        settings = dict(study.ask(space).params)
+        if settings not in tried and wanted.allows(settings):
+            return settings
     return None
 
 
@@ -232,8 +231,10 @@ def _check(wanted: SearchParams, data: str) -> None:
 
 def _stands(settings: Settings, wanted: SearchParams) -> bool:
     """Whether settings are a point of the space."""
-    return settings.keys() == wanted.space.keys() and all(
-        value in wanted.space[key] for key, value in settings.items()
+    return (
+        settings.keys() == wanted.space.keys()
+        and all(value in wanted.space[key] for key, value in settings.items())
+        and wanted.allows(settings)
     )
 
 

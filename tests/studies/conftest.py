@@ -32,6 +32,7 @@ SEARCH = SearchParams(
     seed=1,
     trials={"Small": 5},
     space={"train.learning_rate": (1e-5, 0.003, 0.01), "model.kernel": (3, 5)},
+    barred=(),
 )
 
 

@@ -77,6 +77,16 @@ def test_each_challenger_differs_from_the_champion_in_one_setting(
         champion = trial["settings"] if trial["promoted"] else champion
 
 
+def test_barred_settings_are_never_tried(study: Params, places: Places, folder: Path) -> None:
+    """Protects a recipe from a winner that is no longer what its name says."""
+    barred = {"train.learning_rate": 0.003, "model.kernel": 5}
+    record = quietly(with_search(study, barred=(barred,)), places, folder)
+    assert len(record["trials"]) == 5  # all that are left of six
+    assert all(trial["settings"] != barred for trial in record["trials"])
+    with pytest.raises(ValueError, match="leave the first choices"):
+        with_search(study, barred=({"model.kernel": 3},))
+
+
 def test_no_test_window_is_read(
     study: Params, places: Places, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
