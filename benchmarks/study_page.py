@@ -20,9 +20,10 @@ def search(records: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     yield ""
     yield (
         "By `s2tx study search`, on validation windows alone: it never reads a test window. The "
-        "budget of each data set is fixed before it begins. The first trial takes the first choice "
-        "of every key, the plain one; each next changes one key of the champion, and when all such "
-        "changes were tried, Optuna proposes. A trial takes the champion's place by the rule that "
+        "budget of each data set is fixed before it begins. Trials of an earlier search that are "
+        "points of this one's space count; then comes the first choice of every key, the plain "
+        "one; each next changes one key of the champion, and when all such changes were tried, "
+        "Optuna proposes. A trial takes the champion's place by the rule that "
         "promotes a model in service: a lower error, and the confidence of section `promote` in a "
         "paired bootstrap of stretches as long as the horizon. Every trial is shown, those that "
         "took the place in bold; the last one's settings are those of the recipe in `params.yaml`, "
@@ -38,7 +39,10 @@ def search(records: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             f"{', '.join(map(str, record['horizons']))}, seed {record['seed']}"
         )
         yield ""
-        yield f"Searched by the code of commit `{record['receipt']['code']['commit'][:8]}`."
+        yield (
+            f"Searched by the code of commit `{record['receipt']['code']['commit'][:8]}`."
+            + "".join(f" Not tried together: {_together(barred)}." for barred in record["barred"])
+        )
         yield ""
         rows = []
         for at, trial in enumerate(record["trials"]):
@@ -55,6 +59,10 @@ def search(records: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         heads = [f"`{key}`" for key in varied]
         heads = ["trial", *heads, "validation MSE", "confidence", "seconds"]
         yield from table(heads, rows)
+
+
+def _together(settings: Mapping[str, Any]) -> str:
+    return " and ".join(f"`{key}` {_value(value)}" for key, value in settings.items())
 
 
 def context(record: Mapping[str, Any]) -> Iterator[str]:

@@ -1,9 +1,10 @@
 """Settings chosen on validation windows only, with a fixed budget, every trial on record.
 
 ``python -m s2tx.studies.search --data-dir FOLDER`` (or ``s2tx study search``) tries, for each data
-set, as many settings of ``study.search.space`` as ``trials`` says. It begins at the first choice of
-every key, the plain one; then it changes one key of the champion at a time, in the order of the
-space; when every such change was tried, Optuna's tree-structured Parzen estimator proposes.
+set, as many settings of ``study.search.space`` as ``trials`` says, but none that is ``barred``. It
+begins at the first choice of every key, the plain one; then it changes one key of the champion at a
+time, in the order of the space; when every such change was tried, Optuna's tree-structured Parzen
+estimator proposes.
 
 A challenger becomes the champion as a model does in service (section ``promote``): its validation
 error must be lower, and a paired block bootstrap must say so with confidence. A few months of
@@ -267,6 +268,7 @@ def _write(data: str, params: Params, trials: Sequence[Trial], places: Places) -
         "horizons": list(wanted.horizons),
         "seed": wanted.seed,
         "space": {key: list(choices) for key, choices in wanted.space.items()},
+        "barred": [dict(each) for each in wanted.barred],
         "best": None if best is None else {key: best[key] for key in ("settings", "value")},
         "trials": list(trials),
     }

@@ -22,6 +22,7 @@ def test_every_trial_is_shown_and_the_champions_bold() -> None:
     record = {
         "receipt": {"code": {"commit": "0123456789abc"}},
         "space": {"model.dropout": [0.1, 0.3], "model.revin": [True]},
+        "barred": [{"model.dropout": 0.3, "model.revin": True}],
         "trials": [trial(0.1, None), trial(0.3, 0.5), trial(0.1, 0.49, 0.625)],
         "best": {"settings": trial(0.3, 0.5)["settings"], "value": 0.5},
         "budget": 4,
