@@ -20,10 +20,9 @@ def search(records: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     yield ""
     yield (
         "By `s2tx study search`, on validation windows alone: it never reads a test window. The "
-        "budget of each data set is fixed before it begins. Trials of an earlier search that are "
-        "points of this one's space count; then comes the first choice of every key, the plain "
-        "one; each next changes one key of the champion, and when all such changes were tried, "
-        "Optuna proposes. A trial takes the champion's place by the rule that "
+        "budget of each data set is fixed before it begins. The first trial takes the first choice "
+        "of every key, the plain one; each next changes one key of the champion, and when all such "
+        "changes were tried, Optuna proposes. A trial takes the champion's place by the rule that "
         "promotes a model in service: a lower error, and the confidence of section `promote` in a "
         "paired bootstrap of stretches as long as the horizon. Every trial is shown, those that "
         "took the place in bold; the last one's settings are those of the recipe in `params.yaml`, "

@@ -11,10 +11,11 @@ error must be lower, and a paired block bootstrap must say so with confidence. A
 validation hold few independent windows, and the lowest of many errors on them is luck as often as
 skill: what cannot be told apart stays plain.
 
-No test window is read. What was tried is in ``results/search/DATA.json``, from which a search that
-was killed goes on; a record whose trials no longer count, for they are of another space or of
-earlier code, is kept in ``earlier/`` beside it. The champion's settings stand in the recipe's
-``data_sets`` in ``params.yaml``, where a test holds them together.
+No test window is read. What was tried is in ``results/search/DATA.json``; a record whose trials the
+present search does not come to, for they are of another space or of earlier code, is kept in
+``earlier/`` beside it. What any of them holds is not trained again, so a search that was killed
+goes on, and one of another space takes over what it shares. The champion's settings stand in the
+recipe's ``data_sets`` in ``params.yaml``, where a test holds them together.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ Note = Callable[[str], None]
 Settings = dict[str, Scalar]
 Trial = dict[str, Any]
 
+# What of a trial is no matter of the search that it was in.
+_OUTCOME = ("value", "failed", "validation", "block_mse", "seconds", "keys")
 _ASKS = 200  # proposals in a row that were tried before: the space is taken for exhausted
 
 
@@ -78,16 +81,8 @@ def search(
     wanted = params.study.search
     _check(wanted, data)
     budget = wanted.trials[data]
+    known = _known(path_of(places, data))
     trials: list[Trial] = []
-    record = read_record(path_of(places, data)) or {"trials": []}
-    for trial in record["trials"]:
-        settings = trial["settings"]
-        if _stands(settings, wanted) and trial["keys"] == [
-            each.key for each in settings_of(data, settings, params)
-        ]:
-            trials.append(trial | _judge(trial, champion_of(trials), params.promote))
-    if len(trials) < len(record["trials"]):
-        _set_aside(path_of(places, data))
     table: Table | None = None
     while len(trials) < budget:
         proposed = propose(wanted, trials, champion_of(trials))
@@ -95,11 +90,14 @@ def search(
             note(f"{data}: every setting of the space was tried")
             break
         cells = settings_of(data, proposed, params)
-        if table is None:
-            table = bring(cells[0].entry, folder, places.project.cache / "downloads")
-        note(f"{data}: trial {len(trials) + 1} of {budget}: {_text(proposed)}")
-        trial = _try(proposed, cells, table, places, note)
-        trials.append(trial | _judge(trial, champion_of(trials), params.promote))
+        outcome = known.get(tuple(cell.key for cell in cells))
+        if outcome is None:
+            if table is None:
+                table = bring(cells[0].entry, folder, places.project.cache / "downloads")
+            note(f"{data}: trial {len(trials) + 1} of {budget}: {_text(proposed)}")
+            outcome = _try(cells, table, places, note)
+        judged = _judge(outcome, champion_of(trials), params.promote)
+        trials.append({"settings": proposed} | outcome | judged)
         _write(data, params, trials, places)
     return _write(data, params, trials, places)
 
@@ -162,9 +160,17 @@ def propose(
     return None
 
 
-def _try(
-    settings: Settings, cells: Sequence[Setting], table: Table, places: Places, note: Note
-) -> Trial:
+def _known(path: Path) -> dict[tuple[str, ...], Trial]:
+    """What was trained before, in whatever search: outcomes by the keys of their cells."""
+    outcomes: dict[tuple[str, ...], Trial] = {}
+    for each in (*sorted(_aside(path).glob(f"{path.stem}-*.json")), path):
+        for trial in (read_record(each) or {"trials": []})["trials"]:
+            outcome = {key: trial[key] for key in _OUTCOME}
+            outcomes[tuple(trial["keys"])] = outcome
+    return outcomes
+
+
+def _try(cells: Sequence[Setting], table: Table, places: Places, note: Note) -> Trial:
     """Train at each horizon; the value is the mean validation MSE of what is kept."""
     began = time.perf_counter()
     errors: dict[str, Any] = {}
@@ -184,7 +190,6 @@ def _try(
         Checkpoint.of_run(places.checkpoints, bundle.fingerprint).discard()
     value = None if reason else fmean(each["mse"] for each in errors.values())
     return {
-        "settings": settings,
         "value": value,
         "failed": reason,
         "validation": errors,
@@ -230,25 +235,22 @@ def _check(wanted: SearchParams, data: str) -> None:
         )
 
 
-def _stands(settings: Settings, wanted: SearchParams) -> bool:
-    """Whether settings are a point of the space."""
-    return (
-        settings.keys() == wanted.space.keys()
-        and all(value in wanted.space[key] for key, value in settings.items())
-        and wanted.allows(settings)
-    )
-
-
 def path_of(places: Places, data: str) -> Path:
     """The record of a data set's search."""
     return places.results / "search" / f"{data}.json"
 
 
-def _set_aside(path: Path) -> None:
-    """Keep a record with trials that no longer count, under the hash of its contents."""
-    kept = path.parent / "earlier" / f"{path.stem}-{identity.of_file(path)[:12]}.json"
-    kept.parent.mkdir(exist_ok=True)
-    path.replace(kept)
+def _keep(path: Path, trials: Sequence[Trial]) -> None:
+    """Copy a record that holds more than ``trials``, under the hash of its contents."""
+    record = read_record(path)
+    keys = [trial["keys"] for trial in trials]
+    if record is None or all(trial["keys"] in keys for trial in record["trials"]):
+        return
+    write_record(_aside(path) / f"{path.stem}-{identity.of_json(record)[:12]}.json", record)
+
+
+def _aside(path: Path) -> Path:
+    return path.parent / "earlier"
 
 
 def _write(data: str, params: Params, trials: Sequence[Trial], places: Places) -> dict[str, Any]:
@@ -272,7 +274,9 @@ def _write(data: str, params: Params, trials: Sequence[Trial], places: Places) -
         "best": None if best is None else {key: best[key] for key in ("settings", "value")},
         "trials": list(trials),
     }
-    write_record(path_of(places, data), record)
+    path = path_of(places, data)
+    _keep(path, trials)
+    write_record(path, record)
     return record
 
 

@@ -31,6 +31,7 @@ def test_every_trial_is_shown_and_the_champions_bold() -> None:
     }
     page = "\n".join(study_page.search({"ETTh1": record}))
     assert "### ETTh1: 3 of 4 trials, horizon 96, 720, seed 1" in page
+    assert "Not tried together: `model.dropout` 0.3 and `model.revin` true." in page
     assert "| trial | `model.dropout` | validation MSE | confidence | seconds |" in page
     assert "| 1 | 0.1 | failed | - | 61 |" in page
     assert "| **2** | **0.3** | **0.5000** | **-** | **61** |" in page

@@ -58,7 +58,6 @@ def test_a_lower_error_that_may_be_luck_stays_a_challenger(
     trials = quietly(sure, places, folder)["trials"]
     doubtful = replace(sure, promote=replace(sure.promote, min_gain=0.999))
     kept = quietly(doubtful, places, folder)["trials"]
-    assert [trial["settings"] for trial in kept] == [trial["settings"] for trial in trials]
     assert [trial["promoted"] for trial in kept] == [True, False, False, False, False]
     for trial in trials[1:]:
         assert 0 <= trial["confidence"] <= 1
