@@ -125,6 +125,26 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(
     assert len(tried) == 2
 
 
+def test_what_another_search_trained_is_not_trained_again(
+    study: Params, places: Places, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects hours from a space that is drawn anew, and the order of trials from what was known:
+    they are those of a search that starts from nothing."""
+    quietly(study, places, folder)
+    turned = {key: choices[::-1] for key, choices in study.study.search.space.items()}
+    other = with_search(study, space=turned, trials={"Small": 6})
+    trained: list[Any] = []
+    attempt = room._try
+    monkeypatch.setattr(room, "_try", lambda *a: trained.append(a) or attempt(*a))
+    record = quietly(other, places, folder)
+    assert len(record["trials"]) == 6  # the whole space
+    assert len(trained) == 1
+    assert record["trials"][0]["settings"] == {"train.learning_rate": 0.01, "model.kernel": 5}
+    assert record["trials"][0]["promoted"]
+    assert quietly(study, places, folder)["trials"][0]["settings"]["train.learning_rate"] == 1e-5
+    assert len(trained) == 1
+
+
 def test_trials_of_other_settings_or_code_do_not_count(
     study: Params, places: Places, folder: Path
 ) -> None:
