@@ -16,6 +16,7 @@ SEASONAL = 0.5, 0.95, 0.5  # likewise a season further away, and a step off the 
 NOISE = 0.1  # variance that a value has in common with no other, in the same unit
 OWN = 0.05  # share by which variates are taken to have less in common than they seem to
 ALONE, TOGETHER = 30, 60  # steps of the solver
+CONDITION = 2500.0  # of the systems it is given; more noise is taken where there would be more
 
 
 class Infill:
@@ -23,20 +24,21 @@ class Infill:
 
     The covariance of two values is a product. One factor is of their distance in time: it fades
     fast, slowly, and from season to season at the same phase. The other is the correlation of their
-    variates in this window. What is missing is the mean, given what was observed (simple cokriging
-    under a separable covariance: Cressie, Statistics for Spatial Data, 1993, section 3.2). The
-    correlations are those of the window after each variate was estimated by itself, as in a first
-    step of expectation maximisation. The linear system is solved in a fixed number of steps of
-    B L D (L + D) products each, for windows with gaps alone.
+    variates in this window, which are those that it shows after each variate was estimated by
+    itself. What is missing is the mean, given what was observed (simple cokriging under a separable
+    covariance: Cressie, Statistics for Spatial Data, 1993, section 3.2). The linear system is
+    solved in a fixed number of steps of B L D (L + D) products each, for windows with gaps alone;
+    what they leave of it are fine details, which the noise drowns.
 
     Nothing is trained; scale and shift of a variate pass through.
 
     Args:
         season: steps; None for a series without one.
+        cross_variate: whether variates are estimated from each other.
     """
 
-    def __init__(self, season: int | None) -> None:
-        self.season = season
+    def __init__(self, season: int | None, cross_variate: bool = True) -> None:
+        self.season, self.cross_variate = season, cross_variate
 
     def __call__(self, x_BLD: Tensor, observed_BLD: Tensor) -> Tensor:
         """Fill a window.
@@ -49,6 +51,8 @@ class Infill:
             (B, L, D), observed values as they are; 0 for a variate with nothing observed.
         """
         incomplete = ~observed_BLD.flatten(1).all(dim=1)
+        if not incomplete.any():
+            return x_BLD
         filled_BLD = x_BLD.clone()
         with torch.autocast(x_BLD.device.type, enabled=False):
             filled_BDL = self._fill(x_BLD[incomplete].mT, observed_BLD[incomplete].mT)
@@ -61,14 +65,17 @@ class Infill:
         count = seen_BDL.sum(dim=2, keepdim=True).clamp(min=1)
         mean = known_BDL.sum(dim=2, keepdim=True) / count
         rest_BDL = (known_BDL - mean) * seen_BDL
-        scale = (rest_BDL.square().sum(dim=2, keepdim=True) / count).clamp(min=1e-12).sqrt()
-        rest_BDL = rest_BDL / scale
+        scale = (rest_BDL.square().sum(dim=2, keepdim=True) / count).sqrt()
+        # What rounding leaves of a level variate is no course that others could follow.
+        level = scale <= 32 * torch.finfo(x_BDL.dtype).eps * mean.abs()
+        rest_BDL = torch.where(level, 0.0, rest_BDL / scale.masked_fill(level, 1.0))
 
         time_LL = self._covariance(x_BDL)
         nothing_BDD = torch.eye(x_BDL.shape[1]).to(x_BDL)[None]
-        alone_BDL = _krige(rest_BDL, seen_BDL, nothing_BDD, time_LL, ALONE)
-        between_BDD = _correlation(torch.where(observed_BDL, rest_BDL, alone_BDL))
-        estimate_BDL = _krige(rest_BDL, seen_BDL, between_BDD, time_LL, TOGETHER)
+        estimate_BDL = _krige(rest_BDL, seen_BDL, nothing_BDD, time_LL, ALONE)
+        if self.cross_variate:
+            between_BDD = _correlation(torch.where(observed_BDL, rest_BDL, estimate_BDL))
+            estimate_BDL = _krige(rest_BDL, seen_BDL, between_BDD, time_LL, TOGETHER)
         return torch.where(observed_BDL, x_BDL, mean + scale * estimate_BDL)
 
     def _covariance(self, like_BDL: Tensor) -> Tensor:
@@ -89,19 +96,20 @@ def _krige(
 ) -> Tensor:
     """The mean at every place given the known values, which are 0 where nothing was seen.
 
-    Chebyshev's iteration on each window's ``(seen K seen + NOISE) weight = known``, where K is the
+    Chebyshev's iteration on each window's ``(seen K seen + noise) weight = known``, where K is the
     covariance between variates and in time. Unlike conjugate gradients it is linear in what is
     known, and rounding stays small where it has not yet converged.
     """
     # The eigenvalues lie between the noise and this much more.
     spread = between_BDD.abs().sum(dim=2).amax(dim=1) * time_LL.sum(dim=1).amax()
     radius = spread[:, None, None] / 2
-    centre = NOISE + radius
+    noise = (2 * radius / CONDITION).clamp(min=NOISE)
+    centre = noise + radius
     weight_BDL, left_BDL = torch.zeros_like(known_BDL), known_BDL
     step_BDL, ratio = known_BDL / centre, radius / centre
     for _ in range(steps):
         weight_BDL = weight_BDL + step_BDL
-        turned_BDL = seen_BDL * (between_BDD @ (step_BDL @ time_LL)) + NOISE * step_BDL
+        turned_BDL = seen_BDL * (between_BDD @ (step_BDL @ time_LL)) + noise * step_BDL
         left_BDL = left_BDL - turned_BDL
         following = 1 / (2 * centre / radius - ratio)
         step_BDL = following * (ratio * step_BDL + 2 / radius * left_BDL)
@@ -112,7 +120,8 @@ def _krige(
 def _correlation(filled_BDL: Tensor) -> Tensor:
     """(B, D, D), with less in common than there seems to be; 0 beside a variate that is level."""
     product_BDD = filled_BDL @ filled_BDL.transpose(1, 2)
-    size_BD = product_BDD.diagonal(dim1=1, dim2=2).clamp(min=1e-12).sqrt()
+    tiny = torch.finfo(filled_BDL.dtype).tiny
+    size_BD = product_BDD.diagonal(dim1=1, dim2=2).clamp(min=tiny).sqrt()
     common_BDD = (1 - OWN) * product_BDD / (size_BD[:, :, None] * size_BD[:, None, :])
     common_BDD.diagonal(dim1=1, dim2=2).fill_(1.0)
     return common_BDD

@@ -22,7 +22,7 @@ Departures from the paper, each with a switch: the head may read the global toke
 (``linear_skip``), the window's own season may be taken off first (``season``), joint tokens may
 stand moment after moment (``time_major``), and norms may be over the batch, as in SST's encoder:
 the last of each path (``final_norm``), or one behind each sublayer of the local path in the place
-of a layer norm ahead of it (``local_norm``).
+of a layer norm ahead of it and of its last one (``local_norm``).
 
 What is missing is known to four parts, each with a switch: its place holds an estimate from the
 window (``infill``), or else the observed mean, and the normalisation reads observed values alone
@@ -72,7 +72,9 @@ class S2TX(nn.Module):
         super().__init__()
         self.revin = RevIN(params.revin, params.masked_revin)
         self.season = Season(params.season)
-        self.infill = Infill(params.infill_season) if params.infill else None
+        self.infill: Infill | None = None
+        if params.infill:
+            self.infill = Infill(params.infill_season, params.cross_variate)
         self.head_context = params.head_context
         self.local_path = LocalPath(window, params, sublayers)
         tokens = self.local_path.patches.count

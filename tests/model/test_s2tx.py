@@ -243,12 +243,12 @@ def test_variates_see_each_other_only_when_they_may(
 ) -> None:
     """Protects the meaning of ``cross_variate``, both ways."""
     window, model = sections
-    x, _ = sample(window)
+    x, observed = sample(window)
     changed = x.clone()
     changed[..., 0] = torch.randn_like(changed[..., 0])
-    for joint in (True, False):
+    for joint, mask in product((True, False), (None, observed)):
         network = build(window, replace(model, cross_variate=joint))
-        same = torch.allclose(network(x)[..., 1:], network(changed)[..., 1:])
+        same = torch.allclose(network(x, mask)[..., 1:], network(changed, mask)[..., 1:])
         assert same is not joint
 
 

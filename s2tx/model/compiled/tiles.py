@@ -131,8 +131,8 @@ def normalise(x: Any, gain: Any, bias: Any, unit: Any, rate: Any, normed: Any, T
         x: (E, T).
         gain: (E,), or empty for no norm.
         bias: (E,).
-        unit: (E, T), set to ``(x - mean) / deviation``.
-        rate: (3, T) scratch; row 0 is set to 1 / deviation.
+        unit: (E, T), set to ``(x - mean) / deviation``, if there is a norm.
+        rate: (3, T) scratch; row 0 is set to 1 / deviation, if there is a norm.
         normed: (E, T), set to ``unit * gain + bias``.
         T: columns.
     """
