@@ -256,7 +256,7 @@ def _parts(results: Results, parts: Sequence[str]) -> Iterator[str]:
     told = ", ".join(f"`{name}` {100 * costs[name]:+.1f}" for name in ranked)
     yield (
         f"Under blocks, the change of a part moves the rise of {_share(first)} by so many points: "
-        f"{told}. The most is given by what `{ranked[0]}` lacks."
+        f"{told}. The most is lost by the change of `{ranked[0]}`."
     )
     apart = ("masked_no_statistics", "masked_no_infill")
     rest = [abs(100 * cost) for name, cost in costs.items() if name not in apart]

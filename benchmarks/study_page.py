@@ -38,8 +38,10 @@ def search(records: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             f"{', '.join(map(str, record['horizons']))}, seed {record['seed']}"
         )
         yield ""
+        searched = record["receipt"]["code"]["commit"]
+        commits = dict.fromkeys(trial.get("commit", searched)[:8] for trial in record["trials"])
         yield (
-            f"Searched by the code of commit `{record['receipt']['code']['commit'][:8]}`."
+            f"Trained by the code of commit {', '.join(f'`{each}`' for each in commits)}."
             + "".join(f" Not tried together: {_together(barred)}." for barred in record["barred"])
         )
         yield ""

@@ -372,6 +372,12 @@ class SearchParams:
         _check(len(self.horizons) >= 1, "horizons", self.horizons, "give one or more")
         for key, choices in self.space.items():
             _check(len(choices) >= 1, f"space.{key}", choices, "give one or more choices")
+        for at, each in enumerate(self.barred):
+            for key, value in each.items():
+                known = self.space.get(key, ())
+                _check(
+                    value in known, f"barred.{at}.{key}", value, "give a key and choice of space"
+                )
         _check(self.allows(self.plain), "barred", self.barred, "leave the first choices of space")
 
     @property
@@ -406,7 +412,7 @@ class MissingParams:
     """The study of missing values (see ``s2tx.studies.missing``).
 
     ``test`` and ``trained`` list the cells of either protocol; ``trained_rates`` and
-    ``block_steps`` are those of the second; ``parts`` are the recipes that leave one part out, each
+    ``block_steps`` are those of the second; ``parts`` are the recipes with one part changed, each
     beside the first.
     """
 

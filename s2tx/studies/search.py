@@ -57,7 +57,7 @@ Settings = dict[str, Scalar]
 Trial = dict[str, Any]
 
 # What of a trial is no matter of the search that it was in.
-_OUTCOME = ("value", "failed", "validation", "block_mse", "seconds", "keys")
+_OUTCOME = ("value", "failed", "validation", "block_mse", "seconds", "keys", "commit")
 _ASKS = 200  # proposals in a row that were tried before: the space is taken for exhausted
 
 
@@ -91,6 +91,7 @@ def search(
             break
         cells = settings_of(data, proposed, params)
         outcome = known.get(tuple(cell.key for cell in cells))
+        trained = outcome is None
         if outcome is None:
             if table is None:
                 table = bring(cells[0].entry, folder, places.project.cache / "downloads")
@@ -98,7 +99,8 @@ def search(
             outcome = _try(cells, table, places, note)
         judged = _judge(outcome, champion_of(trials), params.promote)
         trials.append({"settings": proposed} | outcome | judged)
-        _write(data, params, trials, places)
+        if trained:
+            _write(data, params, trials, places)
     return _write(data, params, trials, places)
 
 
@@ -164,9 +166,10 @@ def _known(path: Path) -> dict[tuple[str, ...], Trial]:
     """What was trained before, in whatever search: outcomes by the keys of their cells."""
     outcomes: dict[tuple[str, ...], Trial] = {}
     for each in (*sorted(_aside(path).glob(f"{path.stem}-*.json")), path):
-        for trial in (read_record(each) or {"trials": []})["trials"]:
-            outcome = {key: trial[key] for key in _OUTCOME}
-            outcomes[tuple(trial["keys"])] = outcome
+        record = read_record(each) or {"trials": []}
+        for trial in record["trials"]:
+            own = {"commit": record["receipt"]["code"]["commit"]} | trial
+            outcomes.setdefault(tuple(trial["keys"]), {key: own[key] for key in _OUTCOME})
     return outcomes
 
 
@@ -196,6 +199,7 @@ def _try(cells: Sequence[Setting], table: Table, places: Places, note: Note) -> 
         "block_mse": blocks,
         "seconds": time.perf_counter() - began,
         "keys": [cell.key for cell in cells],
+        "commit": identity.git_commit(places.project.root),
     }
 
 

@@ -51,7 +51,7 @@ def test_parts_are_told_by_what_their_change_costs() -> None:
     """Protects the sentence from saying more than the table."""
     page = missing_page.page(some(), ["best_masked", "best", "masked_no_input"])
     assert "| `best` | 0.4100 | +10.0% |" in page
-    assert "moves the rise of +1.0% by so many points: `best` +9.0. The most is given by" in page
+    assert "moves the rise of +1.0% by so many points: `best` +9.0. The most is lost by" in page
 
 
 def test_the_answer_is_drawn_only_where_the_figures_bear_it_out() -> None:

@@ -79,9 +79,13 @@ def test_each_challenger_differs_from_the_champion_in_one_setting(
 def test_barred_settings_are_never_tried(study: Params, places: Places, folder: Path) -> None:
     """Protects a recipe from a winner that is no longer what its name says."""
     barred = {"train.learning_rate": 0.003, "model.kernel": 5}
-    record = quietly(with_search(study, barred=(barred,)), places, folder)
+    wanted = with_search(study, barred=(barred,), trials={"Small": 6})
+    record = quietly(wanted, places, folder)
     assert len(record["trials"]) == 5  # all that are left of six
     assert all(trial["settings"] != barred for trial in record["trials"])
+    for wrong in ({"model.kernels": 5}, {"model.kernel": 4}):
+        with pytest.raises(ValueError, match=r"barred\.0\.model\.kernel"):
+            with_search(study, barred=(wrong,))
     with pytest.raises(ValueError, match="leave the first choices"):
         with_search(study, barred=({"model.kernel": 3},))
 
@@ -123,6 +127,7 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(
     ]
     assert quietly(study, places, folder) == again
     assert len(tried) == 2
+    assert not (path_of(places, "Small").parent / "earlier").exists()
 
 
 def test_what_another_search_trained_is_not_trained_again(
@@ -164,8 +169,7 @@ def test_trials_of_other_settings_or_code_do_not_count(
     assert len(trials) == 2
     assert all(set(trial["settings"]) == set(wider) for trial in trials)
     kept = [json.loads(each.read_text()) for each in path_of(places, "x").parent.glob("earlier/*")]
-    assert len(kept) == 2
-    assert first in kept
+    assert kept == [first]  # what the second found is among the trials of the third
 
 
 def test_a_trial_that_fails_is_recorded_and_never_wins(
@@ -212,6 +216,12 @@ def test_the_recipe_holds_what_the_search_found(params: Params) -> None:
     chosen = params.study.recipes[wanted.recipe].data_sets
     for data in wanted.trials:
         record = json.loads((ROOT / "results" / "search" / f"{data}.json").read_text())
-        assert record["space"] == {key: list(choices) for key, choices in wanted.space.items()}
+        space = {key: list(choices) for key, choices in wanted.space.items()}
+        assert list(record["space"].items()) == list(
+            space.items()
+        )  # their order decides the trials
+        assert record["barred"] == [dict(each) for each in wanted.barred]
+        assert record["budget"] == wanted.trials[data] == len(record["trials"])
+        assert (record["horizons"], record["seed"]) == (list(wanted.horizons), wanted.seed)
         settings = record["best"]["settings"]
         assert {key: chosen[data][key] for key in wanted.space} == settings

@@ -50,7 +50,7 @@ def test_the_order_is_that_of_worth(params: Params) -> None:
     compared = [cell for cell in first if cell.recipe not in parts]
     assert len(compared) == (6 * 3 + 2) * 4  # what nothing is drawn for has one seed
     rival = {(cell.data, cell.horizon) for cell in cells if cell.recipe == "patchtst_dropout"}
-    assert len(rival) == 8  # wherever `best` has settings of its own
+    assert len(rival) == 8  # wherever `best` was searched
     ours = parts - {"patchtst_dropout"}
     taken_apart = {(cell.data, cell.horizon) for cell in cells if cell.recipe in ours}
     assert taken_apart == {("ETTh1", 96), ("ETTh1", 720)}
