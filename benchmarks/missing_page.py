@@ -44,7 +44,8 @@ place. Here all three are said, and one command repeats it: `s2tx study missing`
 
 `best_masked` is `best`, trained with values hidden at random from some of its windows
 (`train.masking` of the recipe); the recipes `masked_...` are `best_masked` with one part changed
-(`masked_no_statistics` with two: neither infill nor statistics of observed values alone).
+(`masked_no_statistics` with two: neither infill nor statistics of observed values alone; in
+`masked_no_joint` the Mamba and the estimates keep to their own variate).
 """
 FILLS = ("forward", "linear", "mean", "seasonal", "infill")
 
