@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks import gaps_page
 from benchmarks.missing_results import Results
 from benchmarks.project import ROOT
-from benchmarks.study_page import table
+from benchmarks.study_page import cell_name, table
 
 PAGE = ROOT / "docs" / "missing-values.md"
 IMAGE = ROOT / "docs" / "images" / "missing.png"
@@ -77,9 +77,7 @@ def page(
             sections.append("\n".join(_of_place(results, data, horizon, recipes)))
     sections.append("\n".join(_trained(results)))
     sections.append("\n".join(_not_run(tree["not_run"])))
-    old = [
-        "-".join(map(str, each["cell"].values())) for each in tree["cells"] if each["earlier_code"]
-    ]
+    old = [cell_name(each) for each in tree["cells"] if each["earlier_code"]]
     if old:
         sections.append(
             "## Weights of earlier code\n\nTrained under the present settings before the code that "

@@ -67,7 +67,7 @@ def test_a_pure_cycle_is_restored() -> None:
     observed[:, 13:31] = False
     observed[:, -4:] = False
     error = (Infill(SEASON)(x, observed) - x).abs().max()
-    assert error < 0.2  # of an amplitude of 1
+    assert error < 0.15  # of an amplitude of 1
 
 
 def test_what_the_neighbours_have_over_the_mean_fades_into_the_gap() -> None:
@@ -80,7 +80,7 @@ def test_what_the_neighbours_have_over_the_mean_fades_into_the_gap() -> None:
     gap = Infill(None)(x, observed)[0, 40:, 0]
     assert 0.6 < gap[0] < 1.0
     assert (gap.diff() < 0).all()
-    assert gap[-1] < 0.45  # the mean of what was observed is 0.25
+    assert gap[-1] < 0.33  # the mean of what was observed is 0.25
 
 
 def test_the_nearest_season_weighs_most() -> None:

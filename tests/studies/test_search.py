@@ -217,9 +217,8 @@ def test_the_recipe_holds_what_the_search_found(params: Params) -> None:
     for data in wanted.trials:
         record = json.loads((ROOT / "results" / "search" / f"{data}.json").read_text())
         space = {key: list(choices) for key, choices in wanted.space.items()}
-        assert list(record["space"].items()) == list(
-            space.items()
-        )  # their order decides the trials
+        # The order of the keys decides the trials.
+        assert list(record["space"].items()) == list(space.items())
         assert record["barred"] == [dict(each) for each in wanted.barred]
         assert record["budget"] == wanted.trials[data] == len(record["trials"])
         assert (record["horizons"], record["seed"]) == (list(wanted.horizons), wanted.seed)
