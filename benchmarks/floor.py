@@ -151,7 +151,8 @@ def parts(
     context = coarse.count if has_global else 0
     fine, all_context = sequences * local.count, sequences * context
     seen = params.window if params.local_window else None
-    read = (local.count + (context if params.head_context else 0)) * width
+    tokens = context if params.head_tokens == "all" else min(context, 1)
+    read = (local.count + (tokens if params.head_context else 0)) * width
     found = {
         "patches to tokens": embedding(fine, local.patch, width)
         + embedding(all_context, coarse.patch, width),

@@ -11,15 +11,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from s2tx.errors import InputError
 from s2tx.specs import STRICT as _STRICT
-from s2tx.specs import Baseline
+from s2tx.specs import Baseline, Pattern, check_sizes
 from s2tx.specs import check as _check
+from s2tx.study_params import StudyParams
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,6 @@ class ValidateParams:
         )
         for column, (low, high) in self.physical_ranges.items():
             _check(low < high, f"physical_ranges.{column}", (low, high), "give [low, high]")
-
-
-Pattern = Literal["point", "block", "sensor", "tail", "blackout"]  # see ``s2tx.data.missing.hide``
 
 
 @dataclass(frozen=True)
@@ -146,6 +143,7 @@ class ModelParams:
     mask_input: bool
     skip_missing: bool
     head_context: bool
+    head_tokens: Literal["all", "newest"]
     variate_embedding: bool
     time_major: bool
     linear_skip: bool
@@ -154,10 +152,7 @@ class ModelParams:
     local_norm: Literal["before", "after"]
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if type(value) is int:
-                _check(value >= 1, field.name, value, "give 1 or more")
+        check_sizes(self)
         for patch, stride in (
             ("global_patch", self.global_stride),
             ("local_patch", self.local_stride),
@@ -167,8 +162,6 @@ class ModelParams:
             _check(stride is None or stride <= longest, name, stride, f"give at most {longest}")
         count = self.global_patches
         _check(count is None or count >= 3, "global_patches", count, "give 3 or more")
-        _check(self.width % self.heads == 0, "heads", self.heads, f"divide width ({self.width})")
-        _check(0 <= self.dropout < 1, "dropout", self.dropout, "give a rate from 0 to below 1")
         _check(
             (self.global_stride is None) != (self.global_patches is None),
             "global_stride",
@@ -318,140 +311,6 @@ class PromoteParams:
             "give a share of 0 or more, or null for no bound",
         )
         _check(self.resamples >= 100, "resamples", self.resamples, "give 100 or more")
-
-
-Scalar = bool | int | float | str | None
-
-
-@dataclass(frozen=True)
-class RecipeParams:
-    """One row of the grid: a network and how it is trained (see ``s2tx.studies.settings``).
-
-    ``model`` is a whole network where it has a ``name``, else what differs from section model;
-    ``train`` and ``window`` are what differs from those sections; ``data_sets`` is what differs
-    for a data set, under dotted keys such as ``train.epochs``.
-    """
-
-    __pydantic_config__ = _STRICT
-    model: dict[str, Scalar]
-    train: dict[str, Any]  # masking is a section of its own
-    window: dict[str, Scalar]
-    data_sets: dict[str, dict[str, Scalar]]
-
-
-@dataclass(frozen=True)
-class BlockParams:
-    """Cells that are worth running before others; ``seeds`` says how many of ``study.seeds``."""
-
-    __pydantic_config__ = _STRICT
-    data_sets: tuple[str, ...]
-    horizons: tuple[int, ...]
-    recipes: tuple[str, ...]
-    seeds: int
-
-
-@dataclass(frozen=True)
-class SearchParams:
-    """How a recipe's settings for a data set are chosen (see ``s2tx.studies.search``).
-
-    ``space`` has the choices of each dotted key, such as ``model.dropout``, the plain one first;
-    ``barred`` are settings that are not tried together; ``trials`` is the budget of each data set.
-    """
-
-    __pydantic_config__ = _STRICT
-    recipe: str
-    horizons: tuple[int, ...]
-    seed: int
-    trials: dict[str, int]
-    space: dict[str, tuple[Scalar, ...]]
-    barred: tuple[dict[str, Scalar], ...]
-
-    def __post_init__(self) -> None:
-        for data, trials in self.trials.items():
-            _check(trials >= 1, f"trials.{data}", trials, "give 1 or more")
-        _check(len(self.horizons) >= 1, "horizons", self.horizons, "give one or more")
-        for key, choices in self.space.items():
-            _check(len(choices) >= 1, f"space.{key}", choices, "give one or more choices")
-        for at, each in enumerate(self.barred):
-            for key, value in each.items():
-                known = self.space.get(key, ())
-                _check(
-                    value in known, f"barred.{at}.{key}", value, "give a key and choice of space"
-                )
-        _check(self.allows(self.plain), "barred", self.barred, "leave the first choices of space")
-
-    @property
-    def plain(self) -> dict[str, Scalar]:
-        """The first choice of every key."""
-        return {key: choices[0] for key, choices in self.space.items()}
-
-    def allows(self, settings: Mapping[str, Scalar]) -> bool:
-        """Whether no barred combination is among ``settings``."""
-        return not any(each.items() <= settings.items() for each in self.barred)
-
-
-@dataclass(frozen=True)
-class ConditionParams:
-    """Ways in which inputs lose values: each rate with each length and each fill."""
-
-    __pydantic_config__ = _STRICT
-    pattern: Pattern
-    rates: tuple[float, ...]
-    steps: tuple[int, ...]
-    fills: tuple[Literal["mask", "forward", "linear", "mean", "seasonal", "infill"], ...]
-
-    def __post_init__(self) -> None:
-        for at, rate in enumerate(self.rates):
-            _check(0 <= rate < 1, f"rates.{at}", rate, "give a share from 0 to below 1")
-        for at, steps in enumerate(self.steps):
-            _check(steps >= 1, f"steps.{at}", steps, "give 1 or more")
-
-
-@dataclass(frozen=True)
-class MissingParams:
-    """The study of missing values (see ``s2tx.studies.missing``).
-
-    ``test`` and ``trained`` list the cells of either protocol; ``trained_rates`` and
-    ``block_steps`` are those of the second; ``parts`` are the recipes with one part changed, each
-    beside the first.
-    """
-
-    __pydantic_config__ = _STRICT
-    seed: int
-    block_steps: int
-    conditions: tuple[ConditionParams, ...]
-    test: tuple[BlockParams, ...]
-    trained: tuple[BlockParams, ...]
-    trained_rates: tuple[float, ...]
-    parts: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        _check(self.block_steps >= 1, "block_steps", self.block_steps, "give 1 or more")
-        for at, rate in enumerate(self.trained_rates):
-            _check(0 < rate < 1, f"trained_rates.{at}", rate, "give a share between 0 and 1")
-
-
-@dataclass(frozen=True)
-class StudyParams:
-    """The grid: the blocks of ``first`` in turn, then every recipe that is ``compared`` on every
-    data set, horizon and seed; the other recipes run in the blocks that name them alone.
-    """
-
-    __pydantic_config__ = _STRICT
-    data_sets: tuple[str, ...]
-    horizons: tuple[int, ...]
-    seeds: tuple[int, ...]
-    first: tuple[BlockParams, ...]
-    compared: tuple[str, ...]
-    recipes: dict[str, RecipeParams]
-    search: SearchParams
-    missing: MissingParams
-
-    def __post_init__(self) -> None:
-        for key in ("data_sets", "horizons", "seeds", "compared", "recipes"):
-            _check(len(getattr(self, key)) >= 1, key, getattr(self, key), "give one or more")
-        for horizon in self.horizons:
-            _check(horizon >= 1, "horizons", horizon, "give 1 or more steps")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 STRICT = {"extra": "forbid"}
 
+Pattern = Literal["point", "block", "sensor", "tail", "blackout"]  # see ``s2tx.data.missing.hide``
+
 
 def check(ok: bool, key: str, value: object, cure: str) -> None:
     """Refuse a setting.

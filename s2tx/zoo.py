@@ -20,6 +20,7 @@ _EARLIER: dict[str, Any] = {
     "masked_revin": True,
     "skip_missing": False,
     "time_major": False,
+    "head_tokens": "all",
     "linear_skip": False,
     "season": None,
     "final_norm": "layer",

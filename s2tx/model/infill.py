@@ -5,6 +5,8 @@ Letters: B windows, L steps, D variates.
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -15,7 +17,7 @@ SLOW = 0.1, 0.99  # likewise
 SEASONAL = 0.5, 0.95, 0.5  # likewise a season further away, and a step off the same phase
 NOISE = 0.1  # variance that a value has in common with no other, in the same unit
 OWN = 0.05  # share by which variates are taken to have less in common than they seem to
-ALONE, TOGETHER = 30, 60  # steps of the solver
+ALONE, TOGETHER = 20, 60  # steps of the solver
 CONDITION = 2500.0  # of the systems it is given; more noise is taken where there would be more
 
 
@@ -70,29 +72,39 @@ class Infill:
         level = scale <= 32 * torch.finfo(x_BDL.dtype).eps * mean.abs()
         rest_BDL = torch.where(level, 0.0, rest_BDL / scale.masked_fill(level, 1.0))
 
-        time_LL = self._covariance(x_BDL)
+        time = _in_time(x_BDL.shape[2], self.season, x_BDL.dtype, x_BDL.device)
         nothing_BDD = torch.eye(x_BDL.shape[1]).to(x_BDL)[None]
-        estimate_BDL = _krige(rest_BDL, seen_BDL, nothing_BDD, time_LL, ALONE)
+        estimate_BDL = _krige(rest_BDL, seen_BDL, nothing_BDD, time, ALONE)
         if self.cross_variate:
             between_BDD = _correlation(torch.where(observed_BDL, rest_BDL, estimate_BDL))
-            estimate_BDL = _krige(rest_BDL, seen_BDL, between_BDD, time_LL, TOGETHER)
+            estimate_BDL = _krige(rest_BDL, seen_BDL, between_BDD, time, TOGETHER)
         return torch.where(observed_BDL, x_BDL, mean + scale * estimate_BDL)
 
-    def _covariance(self, like_BDL: Tensor) -> Tensor:
-        """(L, L), of the steps of a window with variance 1."""
-        step = torch.arange(like_BDL.shape[2], device=like_BDL.device)
+
+@functools.lru_cache(maxsize=4)
+def _in_time(
+    L: int, season: int | None, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """(L, L), the covariance of the steps of a window with variance 1, and its ``_largest``."""
+    with torch.inference_mode(False):  # what is kept serves a training too
+        step = torch.arange(L, dtype=torch.float64)
         apart_LL = (step[:, None] - step[None, :]).abs()
         covariance_LL = FAST[0] * FAST[1] ** apart_LL + SLOW[0] * SLOW[1] ** apart_LL
-        if self.season is not None:
+        if season is not None:
             share, left, left_off = SEASONAL
-            off_LL = apart_LL % self.season
-            off_LL = torch.minimum(off_LL, self.season - off_LL)
-            covariance_LL += share * left ** (apart_LL / self.season) * left_off**off_LL
-        return (covariance_LL / covariance_LL[0, 0]).to(like_BDL)
+            off_LL = apart_LL % season
+            off_LL = torch.minimum(off_LL, season - off_LL)
+            covariance_LL += share * left ** (apart_LL / season) * left_off**off_LL
+        covariance_LL = (covariance_LL / covariance_LL[0, 0]).to(device, dtype)
+        return covariance_LL, _largest(covariance_LL)
 
 
 def _krige(
-    known_BDL: Tensor, seen_BDL: Tensor, between_BDD: Tensor, time_LL: Tensor, steps: int
+    known_BDL: Tensor,
+    seen_BDL: Tensor,
+    between_BDD: Tensor,
+    time: tuple[Tensor, Tensor],
+    steps: int,
 ) -> Tensor:
     """The mean at every place given the known values, which are 0 where nothing was seen.
 
@@ -100,9 +112,9 @@ def _krige(
     covariance between variates and in time. Unlike conjugate gradients it is linear in what is
     known, and rounding stays small where it has not yet converged.
     """
-    # The eigenvalues lie between the noise and this much more.
-    spread = between_BDD.abs().sum(dim=2).amax(dim=1) * time_LL.sum(dim=1).amax()
-    radius = spread[:, None, None] / 2
+    time_LL, largest = time
+    # The eigenvalues lie between the noise and two radii more.
+    radius = (_largest(between_BDD) * largest)[:, None, None] / 2
     noise = (2 * radius / CONDITION).clamp(min=NOISE)
     centre = noise + radius
     weight_BDL, left_BDL = torch.zeros_like(known_BDL), known_BDL
@@ -125,3 +137,9 @@ def _correlation(filled_BDL: Tensor) -> Tensor:
     common_BDD = (1 - OWN) * product_BDD / (size_BD[:, :, None] * size_BD[:, None, :])
     common_BDD.diagonal(dim1=1, dim2=2).fill_(1.0)
     return common_BDD
+
+
+def _largest(symmetric: Tensor) -> Tensor:
+    """A bound, close from above, on the largest eigenvalue: that of the fourth power's row sums."""
+    square = symmetric @ symmetric
+    return (square @ square).abs().sum(dim=-1).amax(dim=-1) ** 0.25

@@ -17,12 +17,12 @@ F, P        local patches: how many, how long                     ``model.local_
 E           width of a token                                      ``model.width``
 ==========  ====================================================  =====================
 
-Departures from the paper, each with a switch: the head may read the global tokens as well
-(``head_context``), one linear map of the long look-back may stand beside the network
-(``linear_skip``), the window's own season may be taken off first (``season``), joint tokens may
-stand moment after moment (``time_major``), and norms may be over the batch, as in SST's encoder:
-the last of each path (``final_norm``), or one behind each sublayer of the local path in the place
-of a layer norm ahead of it and of its last one (``local_norm``).
+Departures from the paper, each with a switch: the head may read global tokens as well
+(``head_context``), all or the newest (``head_tokens``), one linear map of the long look-back may
+stand beside the network (``linear_skip``), the window's own season may be taken off first
+(``season``), joint tokens may stand moment after moment (``time_major``), and norms may be over the
+batch, as in SST's encoder: the last of each path (``final_norm``), or one behind each sublayer of
+the local path in the place of a layer norm ahead of it and of its last one (``local_norm``).
 
 What is missing is known to four parts, each with a switch: its place holds an estimate from the
 window (``infill``), or else the observed mean, and the normalisation reads observed values alone
@@ -75,14 +75,14 @@ class S2TX(nn.Module):
         self.infill: Infill | None = None
         if params.infill:
             self.infill = Infill(params.infill_season, params.cross_variate)
-        self.head_context = params.head_context
+        self.head_context, self.head_tokens = params.head_context, params.head_tokens
         self.local_path = LocalPath(window, params, sublayers)
         tokens = self.local_path.patches.count
         self.global_path: GlobalPath | None = None
         if params.cross_attention or params.head_context:
             self.global_path = GlobalPath(window, n_variates, params, scan, sublayers)
         if self.global_path is not None and params.head_context:
-            tokens += self.global_path.patches.count
+            tokens += self.global_path.patches.count if params.head_tokens == "all" else 1
         self.head = nn.Linear(tokens * params.width, window.horizon)
         self.skip: nn.Linear | None = None
         if params.linear_skip:
@@ -114,7 +114,8 @@ class S2TX(nn.Module):
 
         features = h_BDFE.flatten(2)
         if self.head_context and z_BDGE is not None:
-            features = torch.cat([features, z_BDGE.flatten(2)], dim=-1)
+            read_BDGE = z_BDGE if self.head_tokens == "all" else z_BDGE[:, :, -1:]
+            features = torch.cat([features, read_BDGE.flatten(2)], dim=-1)
         y_BDH = self.head(features)
         if self.skip is not None:
             y_BDH = y_BDH + self.skip(x_BDL)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,8 @@ from s2tx.data.table import Table
 from s2tx.errors import InputError
 from s2tx.evaluation.metrics import Scores, score
 from s2tx.params import Params, as_dict
-from s2tx.paths import Project, write_text
+from s2tx.paths import Project
+from s2tx.studies.record import write_record
 from s2tx.studies.settings import Cell, Setting
 from s2tx.training.bundle import Bundle, weights_hash
 from s2tx.training.checkpoint import Checkpoint
@@ -124,7 +124,7 @@ def run(
         "parameters": sum(each.numel() for each in bundle.network.parameters()),
         "receipt": _receipt(setting, table, bundle, borders, folder, places.project),
     }
-    write_text(places.record(setting.cell), json.dumps(record, indent=1) + "\n")
+    write_record(places.record(setting.cell), record)
     checkpoint.discard()
     return record
 

@@ -12,8 +12,10 @@ from s2tx.data.split import Borders
 from s2tx.data.table import Table
 from s2tx.evaluation.evaluate import season_of
 from s2tx.evaluation.metrics import score
-from s2tx.params import ConditionParams, InjectParams, Params, Pattern
+from s2tx.params import InjectParams, Params
+from s2tx.specs import Pattern
 from s2tx.studies.fills import Filled, fills
+from s2tx.study_params import ConditionParams
 from s2tx.training.bundle import Bundle, Predictor
 
 

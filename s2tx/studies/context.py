@@ -31,7 +31,7 @@ from s2tx.training.bundle import Bundle
 
 _WINDOWS = 256  # from which norms and gradients are measured
 
-Change = Callable[[Tensor], Tensor]  # of (B, D, G, E), or of (B, D, G * E)
+Change = Callable[[Tensor], Tensor]  # of (B, D, G, E), or of (B, D, ...) as the head reads it
 
 
 def shuffled(z: Tensor) -> Tensor:
@@ -64,11 +64,10 @@ def cross_reads(network: S2TX, n_variates: int, change: Change) -> Iterator[None
 @contextlib.contextmanager
 def head_reads(network: S2TX, change: Change) -> Iterator[None]:
     """Within, the head reads a changed context; the cross-attention reads the true one."""
-    assert network.global_path is not None
-    context = network.global_path.embed.position.numel()  # G * E
+    local = network.local_path.embed.position.numel()  # F * E; behind them the context
 
     def before(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
-        own, z = inputs[0][..., :-context], inputs[0][..., -context:]
+        own, z = inputs[0][..., :local], inputs[0][..., local:]
         return (torch.cat([own, change(z)], dim=-1),)
 
     hook = network.head.register_forward_pre_hook(before)

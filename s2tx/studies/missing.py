@@ -30,7 +30,7 @@ from s2tx import fingerprint as identity
 from s2tx.data.split import find_borders
 from s2tx.data.table import Table
 from s2tx.errors import InputError, S2TXError
-from s2tx.params import InjectParams, MissingParams, Params
+from s2tx.params import InjectParams, Params
 from s2tx.paths import Project
 from s2tx.studies.cell import Places, bring, score_test
 from s2tx.studies.collect import read, read_settled
@@ -41,6 +41,7 @@ from s2tx.studies.grid import Lines, places_of
 from s2tx.studies.plain import read_params
 from s2tx.studies.record import read_record, write_record
 from s2tx.studies.settings import Cell, Setting, block_cells, resolve
+from s2tx.study_params import MissingParams
 from s2tx.training.checkpoint import Checkpoint
 from s2tx.training.train import train
 

@@ -39,7 +39,7 @@ from s2tx.data.table import Table
 from s2tx.errors import InputError, S2TXError
 from s2tx.evaluation.bootstrap import block_bootstrap
 from s2tx.evaluation.metrics import score
-from s2tx.params import Params, PromoteParams, Scalar, SearchParams
+from s2tx.params import Params, PromoteParams
 from s2tx.paths import Project
 from s2tx.studies.cell import Places, bring, validation_of
 from s2tx.studies.command import parser_of
@@ -47,6 +47,7 @@ from s2tx.studies.grid import Lines, places_of
 from s2tx.studies.plain import read_params
 from s2tx.studies.record import read_record, write_record
 from s2tx.studies.settings import Cell, Setting, resolve
+from s2tx.study_params import Scalar, SearchParams
 from s2tx.training.bundle import Bundle
 from s2tx.training.checkpoint import Checkpoint
 from s2tx.training.fit import NonFiniteLossError

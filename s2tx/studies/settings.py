@@ -15,19 +15,10 @@ from s2tx import fingerprint as identity
 from s2tx.data.catalog import Entry, find
 from s2tx.errors import InputError
 from s2tx.evaluation.evaluate import season_of
-from s2tx.params import (
-    BlockParams,
-    ModelParams,
-    Network,
-    Params,
-    RecipeParams,
-    StudyParams,
-    TrainParams,
-    WindowParams,
-    as_dict,
-)
+from s2tx.params import ModelParams, Network, Params, TrainParams, WindowParams, as_dict
 from s2tx.specs import NaiveParams
 from s2tx.studies.plain import typed
+from s2tx.study_params import BlockParams, RecipeParams, StudyParams
 from s2tx.training.train import code_of
 
 # The code, beside a training's own, that decides a cell's figures.

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from s2tx.data.missing import SENSOR_BLOCKS
 from s2tx.data.windows import Batch
-from s2tx.params import MaskingParams, Pattern
+from s2tx.params import MaskingParams
+from s2tx.specs import Pattern
 
 
 def mask(batch: Batch, params: MaskingParams | None) -> Batch:

@@ -82,6 +82,7 @@ def test_switches_take_parts_away(params: Params) -> None:
 
     assert total(cross_attention=False) < total()
     assert total(cross_attention=False, head_context=False) < total(cross_attention=False)
+    assert total(head_context=False) < total(head_tokens="newest") < total(head_tokens="all")
     assert total() < total(local_window=False)
     assert total(global_stride=None, global_patches=41) == total()
 

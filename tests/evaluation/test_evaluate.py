@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from s2tx.data.missing import Mask, run_inject
 from s2tx.evaluation.evaluate import masks_by_rate, run_evaluate, season_of
 from s2tx.evaluation.report import run_report
-from s2tx.params import Params, Pattern
+from s2tx.params import Params
 from s2tx.paths import Project, write_text
+from s2tx.specs import Pattern
 from s2tx.training.train import run_baseline, run_train
 from tests.builders import make_params, make_table
 from tests.conftest import ROOT

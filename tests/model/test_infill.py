@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from s2tx.model.infill import NOISE, Infill, _correlation, _krige
+from s2tx.model.infill import NOISE, Infill, _correlation, _in_time, _krige, _largest
 
 SEASON = 6
 
@@ -120,15 +120,27 @@ def test_the_solver_agrees_with_a_direct_solution(
     x, observed = (each.mT for each in windows(seed, share))
     seen = observed.to(x)
     known = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed + 1)).to(x) * seen
-    time, between = Infill(season)._covariance(x), _correlation(x)
+    time, between = _in_time(x.shape[2], season, x.dtype, x.device), _correlation(x)
     found = _krige(known, seen, between, time, 500)
     for window in range(len(x)):
-        covariance = torch.kron(between[window], time)
+        covariance = torch.kron(between[window], time[0])
         at = observed[window].flatten()
         inner = covariance[at][:, at] + NOISE * torch.eye(int(at.sum()), dtype=x.dtype)
         weight = torch.linalg.solve(inner, known[window].flatten()[at])
         expected = (covariance[:, at] @ weight).view_as(x[window])
         torch.testing.assert_close(found[window], expected, rtol=1e-4, atol=1e-4)
+
+
+@given(seed=st.integers(0, 10_000), size=st.integers(1, 40))
+@settings(max_examples=30, deadline=None)
+def test_the_bound_of_the_eigenvalues_is_one_and_a_close_one(seed: int, size: int) -> None:
+    """Protects the solver: below the largest eigenvalue it diverges, far above it dawdles."""
+    generator = torch.Generator().manual_seed(seed)
+    root = torch.randn(2, size, size, generator=generator, dtype=torch.float64)
+    matrices = root @ root.mT
+    largest, bound = torch.linalg.eigvalsh(matrices)[:, -1], _largest(matrices)
+    assert (bound >= largest * (1 - 1e-12)).all()
+    assert (bound <= largest * size**0.125 * (1 + 1e-12)).all()
 
 
 def test_a_window_is_filled_by_itself() -> None:

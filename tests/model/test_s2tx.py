@@ -60,6 +60,7 @@ def sample(window: WindowParams, batch: int = 4) -> tuple[torch.Tensor, torch.Te
     ("part", "value"),
     [
         *product(SWITCHES, (True, False)),
+        ("head_tokens", "newest"),
         ("linear_skip", True),
         ("season", 5),
         ("infill_season", 5),

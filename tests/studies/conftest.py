@@ -9,17 +9,11 @@ import pytest
 
 from s2tx import fingerprint
 from s2tx.data import catalog
-from s2tx.params import (
-    BlockParams,
-    MissingParams,
-    Params,
-    RecipeParams,
-    SearchParams,
-    StudyParams,
-)
+from s2tx.params import Params
 from s2tx.paths import Project
 from s2tx.studies.cell import Places
 from s2tx.studies.grid import places_of
+from s2tx.study_params import BlockParams, MissingParams, RecipeParams, SearchParams, StudyParams
 from tests.builders import make_params, make_table
 
 DLINEAR = RecipeParams({"name": "dlinear", "kernel": 5}, {"epochs": 3}, {}, {})

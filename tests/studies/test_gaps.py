@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from s2tx.errors import InputError
-from s2tx.params import Params, RecipeParams
+from s2tx.params import Params
 from s2tx.studies.cell import Places
 from s2tx.studies.gaps import Watched, examine
 from s2tx.studies.grid import Selection, run, select, settings_of
+from s2tx.study_params import RecipeParams
 from tests.studies.test_context import build, windows
 
 GAP = (24, 6)

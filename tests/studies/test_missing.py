@@ -11,13 +11,7 @@ import numpy as np
 import pytest
 
 from s2tx.errors import InputError
-from s2tx.params import (
-    BlockParams,
-    ConditionParams,
-    MissingParams,
-    Params,
-    load_params,
-)
+from s2tx.params import Params, load_params
 from s2tx.studies import grid
 from s2tx.studies import missing as room
 from s2tx.studies.cell import Places, bring
@@ -31,6 +25,7 @@ from s2tx.studies.missing import (
     train_and_examine,
 )
 from s2tx.studies.settings import Cell, Setting, resolve
+from s2tx.study_params import BlockParams, ConditionParams, MissingParams
 from tests.conftest import ROOT
 
 CELL = Cell("Small", 4, "naive", 1)

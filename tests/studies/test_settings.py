@@ -9,11 +9,12 @@ import pytest
 import yaml
 
 from s2tx.errors import InputError
-from s2tx.params import ModelParams, Params, RecipeParams
+from s2tx.params import ModelParams, Params
 from s2tx.specs import NaiveParams, SSTParams
 from s2tx.studies import settings
 from s2tx.studies.plain import read_params, typed
 from s2tx.studies.settings import Cell, order, resolve
+from s2tx.study_params import RecipeParams
 from tests.conftest import ROOT
 
 

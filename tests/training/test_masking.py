@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from s2tx.data.windows import Batch
-from s2tx.params import MaskingParams, Pattern
+from s2tx.params import MaskingParams
+from s2tx.specs import Pattern
 from s2tx.training.masking import draw, mask
 
 B, L, D, BLOCK = 400, 96, 3, 12

@@ -1,0 +1,140 @@
+"""Section ``study`` of ``params.yaml``: which cells the studies run, and what a cell means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from s2tx.specs import STRICT, Pattern, check
+
+Scalar = bool | int | float | str | None
+
+
+@dataclass(frozen=True)
+class RecipeParams:
+    """One row of the grid: a network and how it is trained (see ``s2tx.studies.settings``).
+
+    ``model`` is a whole network where it has a ``name``, else what differs from section model;
+    ``train`` and ``window`` are what differs from those sections; ``data_sets`` is what differs
+    for a data set, under dotted keys such as ``train.epochs``.
+    """
+
+    __pydantic_config__ = STRICT
+    model: dict[str, Scalar]
+    train: dict[str, Any]  # masking is a section of its own
+    window: dict[str, Scalar]
+    data_sets: dict[str, dict[str, Scalar]]
+
+
+@dataclass(frozen=True)
+class BlockParams:
+    """Cells that are worth running before others; ``seeds`` says how many of ``study.seeds``."""
+
+    __pydantic_config__ = STRICT
+    data_sets: tuple[str, ...]
+    horizons: tuple[int, ...]
+    recipes: tuple[str, ...]
+    seeds: int
+
+
+@dataclass(frozen=True)
+class SearchParams:
+    """How a recipe's settings for a data set are chosen (see ``s2tx.studies.search``).
+
+    ``space`` has the choices of each dotted key, such as ``model.dropout``, the plain one first;
+    ``barred`` are settings that are not tried together; ``trials`` is the budget of each data set.
+    """
+
+    __pydantic_config__ = STRICT
+    recipe: str
+    horizons: tuple[int, ...]
+    seed: int
+    trials: dict[str, int]
+    space: dict[str, tuple[Scalar, ...]]
+    barred: tuple[dict[str, Scalar], ...]
+
+    def __post_init__(self) -> None:
+        for data, trials in self.trials.items():
+            check(trials >= 1, f"trials.{data}", trials, "give 1 or more")
+        check(len(self.horizons) >= 1, "horizons", self.horizons, "give one or more")
+        for key, choices in self.space.items():
+            check(len(choices) >= 1, f"space.{key}", choices, "give one or more choices")
+        for at, each in enumerate(self.barred):
+            for key, value in each.items():
+                known = self.space.get(key, ())
+                check(value in known, f"barred.{at}.{key}", value, "give a key and choice of space")
+        check(self.allows(self.plain), "barred", self.barred, "leave the first choices of space")
+
+    @property
+    def plain(self) -> dict[str, Scalar]:
+        """The first choice of every key."""
+        return {key: choices[0] for key, choices in self.space.items()}
+
+    def allows(self, settings: Mapping[str, Scalar]) -> bool:
+        """Whether no barred combination is among ``settings``."""
+        return not any(each.items() <= settings.items() for each in self.barred)
+
+
+@dataclass(frozen=True)
+class ConditionParams:
+    """Ways in which inputs lose values: each rate with each length and each fill."""
+
+    __pydantic_config__ = STRICT
+    pattern: Pattern
+    rates: tuple[float, ...]
+    steps: tuple[int, ...]
+    fills: tuple[Literal["mask", "forward", "linear", "mean", "seasonal", "infill"], ...]
+
+    def __post_init__(self) -> None:
+        for at, rate in enumerate(self.rates):
+            check(0 <= rate < 1, f"rates.{at}", rate, "give a share from 0 to below 1")
+        for at, steps in enumerate(self.steps):
+            check(steps >= 1, f"steps.{at}", steps, "give 1 or more")
+
+
+@dataclass(frozen=True)
+class MissingParams:
+    """The study of missing values (see ``s2tx.studies.missing``).
+
+    ``test`` and ``trained`` list the cells of either protocol; ``trained_rates`` and
+    ``block_steps`` are those of the second; ``parts`` are the recipes with one part changed, each
+    beside the first.
+    """
+
+    __pydantic_config__ = STRICT
+    seed: int
+    block_steps: int
+    conditions: tuple[ConditionParams, ...]
+    test: tuple[BlockParams, ...]
+    trained: tuple[BlockParams, ...]
+    trained_rates: tuple[float, ...]
+    parts: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check(self.block_steps >= 1, "block_steps", self.block_steps, "give 1 or more")
+        for at, rate in enumerate(self.trained_rates):
+            check(0 < rate < 1, f"trained_rates.{at}", rate, "give a share between 0 and 1")
+
+
+@dataclass(frozen=True)
+class StudyParams:
+    """The grid: the blocks of ``first`` in turn, then every recipe that is ``compared`` on every
+    data set, horizon and seed; the other recipes run in the blocks that name them alone.
+    """
+
+    __pydantic_config__ = STRICT
+    data_sets: tuple[str, ...]
+    horizons: tuple[int, ...]
+    seeds: tuple[int, ...]
+    first: tuple[BlockParams, ...]
+    compared: tuple[str, ...]
+    recipes: dict[str, RecipeParams]
+    search: SearchParams
+    missing: MissingParams
+
+    def __post_init__(self) -> None:
+        for key in ("data_sets", "horizons", "seeds", "compared", "recipes"):
+            check(len(getattr(self, key)) >= 1, key, getattr(self, key), "give one or more")
+        for horizon in self.horizons:
+            check(horizon >= 1, "horizons", horizon, "give 1 or more steps")
