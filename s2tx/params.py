@@ -139,6 +139,7 @@ class ModelParams:
     revin: bool
     infill: bool
     infill_season: int | None
+    infill_variates: bool
     masked_revin: bool
     mask_input: bool
     skip_missing: bool

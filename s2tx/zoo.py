@@ -17,6 +17,7 @@ from s2tx.specs import DLinearParams, ITransformerParams, NaiveParams, PatchTSTP
 _EARLIER: dict[str, Any] = {
     "infill": False,
     "infill_season": None,
+    "infill_variates": True,
     "masked_revin": True,
     "skip_missing": False,
     "time_major": False,

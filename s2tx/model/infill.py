@@ -36,11 +36,11 @@ class Infill:
 
     Args:
         season: steps; None for a series without one.
-        cross_variate: whether variates are estimated from each other.
+        variates: whether they are estimated from each other.
     """
 
-    def __init__(self, season: int | None, cross_variate: bool = True) -> None:
-        self.season, self.cross_variate = season, cross_variate
+    def __init__(self, season: int | None, variates: bool = True) -> None:
+        self.season, self.variates = season, variates
 
     def __call__(self, x_BLD: Tensor, observed_BLD: Tensor) -> Tensor:
         """Fill a window.
@@ -75,7 +75,7 @@ class Infill:
         time = _in_time(x_BDL.shape[2], self.season, x_BDL.dtype, x_BDL.device)
         nothing_BDD = torch.eye(x_BDL.shape[1]).to(x_BDL)[None]
         estimate_BDL = _krige(rest_BDL, seen_BDL, nothing_BDD, time, ALONE)
-        if self.cross_variate:
+        if self.variates:
             between_BDD = _correlation(torch.where(observed_BDL, rest_BDL, estimate_BDL))
             estimate_BDL = _krige(rest_BDL, seen_BDL, between_BDD, time, TOGETHER)
         return torch.where(observed_BDL, x_BDL, mean + scale * estimate_BDL)

@@ -74,7 +74,7 @@ class S2TX(nn.Module):
         self.season = Season(params.season)
         self.infill: Infill | None = None
         if params.infill:
-            self.infill = Infill(params.infill_season, params.cross_variate)
+            self.infill = Infill(params.infill_season, params.infill_variates)
         self.head_context, self.head_tokens = params.head_context, params.head_tokens
         self.local_path = LocalPath(window, params, sublayers)
         tokens = self.local_path.patches.count

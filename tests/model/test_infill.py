@@ -182,11 +182,11 @@ def test_a_stuck_sensor_keeps_its_level_and_tells_the_others_nothing(level: floa
 
 
 def test_variates_keep_to_themselves_where_they_must() -> None:
-    """Protects the switch ``cross_variate``: without it no variate reads another, gap or not."""
+    """Protects the switch ``infill_variates``: without it no variate reads another, gap or not."""
     x, observed = windows(4, 0.4)
     changed = x.clone()
     changed[..., 1] = changed[..., 1].flip(1)
-    apart = Infill(SEASON, cross_variate=False)
+    apart = Infill(SEASON, variates=False)
     assert torch.equal(apart(x, observed)[..., 0], apart(changed, observed)[..., 0])
     joint = Infill(SEASON)
     assert not torch.allclose(joint(x, observed)[..., 0], joint(changed, observed)[..., 0])

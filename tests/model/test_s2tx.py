@@ -22,6 +22,7 @@ SWITCHES = (
     "local_window",
     "revin",
     "infill",
+    "infill_variates",
     "masked_revin",
     "mask_input",
     "skip_missing",
@@ -242,15 +243,16 @@ def test_windows_do_not_see_each_other(sections: tuple[WindowParams, ModelParams
 def test_variates_see_each_other_only_when_they_may(
     sections: tuple[WindowParams, ModelParams],
 ) -> None:
-    """Protects the meaning of ``cross_variate``, both ways."""
+    """Protects the meaning of ``cross_variate`` and ``infill_variates``, both ways."""
     window, model = sections
     x, observed = sample(window)
     changed = x.clone()
     changed[..., 0] = torch.randn_like(changed[..., 0])
-    for joint, mask in product((True, False), (None, observed)):
-        network = build(window, replace(model, cross_variate=joint))
+    for joint, filled, mask in product((True, False), (True, False), (None, observed)):
+        spec = replace(model, cross_variate=joint, infill_variates=filled)
+        network = build(window, spec)
         same = torch.allclose(network(x, mask)[..., 1:], network(changed, mask)[..., 1:])
-        assert same is not joint
+        assert same is not (joint or (filled and mask is not None))
 
 
 def test_steps_before_the_short_look_back_matter(
