@@ -45,7 +45,7 @@ place. Here all three are said, and one command repeats it: `s2tx study missing`
 `best_masked` is `best`, trained with values hidden at random from some of its windows
 (`train.masking` of the recipe); the recipes `masked_...` are `best_masked` with one part changed
 (`masked_no_statistics` with two: neither infill nor statistics of observed values alone; in
-`masked_no_joint` the Mamba and the estimates keep to their own variate).
+`masked_no_others` the estimates keep to their own variate).
 """
 FILLS = ("forward", "linear", "mean", "seasonal", "infill")
 
@@ -257,16 +257,17 @@ def _parts(results: Results, parts: Sequence[str]) -> Iterator[str]:
         f"Under blocks, the change of a part moves the rise of {_share(first)} by so many points: "
         f"{told}. The most is lost by the change of `{ranked[0]}`."
     )
-    apart = ("masked_no_statistics", "masked_no_infill")
-    rest = [abs(100 * cost) for name, cost in costs.items() if name not in apart]
+    apart, part = ("masked_no_statistics", "masked_no_infill"), "masked_no_others"
+    rest = [abs(100 * cost) for name, cost in costs.items() if name not in (*apart, part)]
     if not rest or not set(apart) <= costs.keys():
         return
     neither, estimate = (100 * costs[name] for name in apart)
+    others = f", {100 * costs[part]:.1f} of them from other variates" if part in costs else ""
     yield ""
     yield (
         f"Statistics of observed values alone are worth {neither - estimate:.1f} points of it, an "
-        f"estimate in the place of what is missing {estimate:.1f} more; every other part moves it "
-        f"by at most {max(rest):.1f}."
+        f"estimate in the place of what is missing {estimate:.1f} more{others}; every other part "
+        f"moves it by at most {max(rest):.1f}."
         + (
             " So what stands in the place of a missing value when the window is normalised "
             "decides, and neither the mask nor what the attention reads."

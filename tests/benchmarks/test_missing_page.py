@@ -61,12 +61,14 @@ def test_the_answer_is_drawn_only_where_the_figures_bear_it_out() -> None:
         for recipe, mse in (
             ("masked_no_statistics", 0.48),
             ("masked_no_infill", 0.42),
+            ("masked_no_others", 0.412),
             ("masked_no_input", of_input),
         ):
             tree["cells"].append(record(recipe, 0.40, {("block", 0.4, "mask"): mse}))
-        parts = ["best_masked", "masked_no_statistics", "masked_no_infill", "masked_no_input"]
-        page = missing_page.page(tree, parts)
+        parts = ["best_masked", "masked_no_statistics", "masked_no_infill", "masked_no_others"]
+        page = missing_page.page(tree, [*parts, "masked_no_input"])
         assert "alone are worth 15.0 points of it, an estimate in the place" in page
+        assert "more, 2.0 of them from other variates; every other" in page
         assert ("decides" in page) is drawn
 
 
