@@ -7,9 +7,9 @@ time, in the order of the space; when every such change was tried, Optuna's tree
 estimator proposes.
 
 A challenger becomes the champion as a model does in service (section ``promote``): its validation
-error must be lower, and a paired block bootstrap must say so with confidence. A few months of
-validation hold few independent windows, and the lowest of many errors on them is luck as often as
-skill: what cannot be told apart stays plain.
+error, the mean over the horizons, must be lower, and a paired block bootstrap must say so with
+confidence. A few months of validation hold few independent windows, and the lowest of many errors
+on them is luck as often as skill: what cannot be told apart stays plain.
 
 No test window is read. What was tried is in ``results/search/DATA.json``; a record whose trials the
 present search does not come to, for they are of another space or of earlier code, is kept in
@@ -37,7 +37,7 @@ from s2tx.data.missing import Mask
 from s2tx.data.split import find_borders
 from s2tx.data.table import Table
 from s2tx.errors import InputError, S2TXError
-from s2tx.evaluation.bootstrap import block_bootstrap
+from s2tx.evaluation.bootstrap import resampled_means
 from s2tx.evaluation.metrics import score
 from s2tx.params import Params, PromoteParams
 from s2tx.paths import Project
@@ -178,7 +178,7 @@ def _try(cells: Sequence[Setting], table: Table, places: Places, note: Note) -> 
     """Train at each horizon; the value is the mean validation MSE of what is kept."""
     began = time.perf_counter()
     errors: dict[str, Any] = {}
-    blocks: list[float] = []
+    blocks: dict[str, list[float]] = {}
     reason = None
     for cell in cells:
         mask = Mask(table.observed, 0)
@@ -190,7 +190,7 @@ def _try(cells: Sequence[Setting], table: Table, places: Places, note: Note) -> 
             reason = str(error).splitlines()[0]
             break
         errors[str(cell.cell.horizon)] = validation_of(cell, history)
-        blocks += _blocks(bundle, table, cell.params)
+        blocks[str(cell.cell.horizon)] = _blocks(bundle, table, cell.params)
         Checkpoint.of_run(places.checkpoints, bundle.fingerprint).discard()
     value = None if reason else fmean(each["mse"] for each in errors.values())
     return {
@@ -216,13 +216,21 @@ def _blocks(bundle: Bundle, table: Table, params: Params) -> list[float]:
 
 
 def _judge(trial: Trial, champion: Trial | None, rule: PromoteParams) -> dict[str, Any]:
-    """Whether a trial takes the place of the champion, and with what confidence."""
+    """Whether a trial takes the place of the champion, and with what confidence.
+
+    The blocks of each horizon are drawn by themselves, so that in every resample, too, the error is
+    the mean over the horizons.
+    """
     if trial["value"] is None:
         return {"confidence": None, "promoted": False}
     if champion is None:
         return {"confidence": None, "promoted": True}
-    old, new = np.array(champion["block_mse"]), np.array(trial["block_mse"])
-    confidence = block_bootstrap(old, new, 1, rule)
+    old, new = np.zeros(rule.resamples), np.zeros(rule.resamples)
+    for at, (horizon, blocks) in enumerate(trial["block_mse"].items()):
+        both = np.array(champion["block_mse"][horizon]), np.array(blocks)
+        means = resampled_means(*both, 1, replace(rule, seed=rule.seed + at))
+        old, new = old + means[0], new + means[1]
+    confidence = float(np.mean(new < old * (1 - rule.min_gain)))
     better = trial["value"] < champion["value"] * (1 - rule.min_gain)
     return {"confidence": confidence, "promoted": better and confidence >= rule.confidence}
 

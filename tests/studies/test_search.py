@@ -13,7 +13,7 @@ from s2tx.errors import InputError
 from s2tx.params import Params
 from s2tx.studies import search as room
 from s2tx.studies.cell import Places
-from s2tx.studies.search import path_of, propose, search, settings_of
+from s2tx.studies.search import _judge, path_of, propose, search, settings_of
 from tests.conftest import ROOT
 
 KEYS = {"train.learning_rate", "model.kernel"}
@@ -41,13 +41,24 @@ def test_the_budget_is_spent_and_every_trial_recorded(
         assert set(trial["settings"]) == KEYS
         errors = [trial["validation"][horizon]["mse"] for horizon in ("4", "6")]
         assert trial["value"] == pytest.approx(sum(errors) / 2)
-        stretches = len(trial["block_mse"])
-        assert sum(trial["block_mse"]) / stretches == pytest.approx(trial["value"], rel=0.05)
+        for horizon, blocks in trial["block_mse"].items():
+            error = trial["validation"][horizon]["mse"]
+            assert sum(blocks) / len(blocks) == pytest.approx(error, rel=0.05)
     assert [trial["promoted"] for trial in trials[:2]] == [True, True]  # 1e-5 hardly learns
     champions = [trial for trial in trials if trial["promoted"]]
     assert record["best"] == {key: champions[-1][key] for key in ("settings", "value")}
     assert record["best"]["settings"]["train.learning_rate"] != 1e-5
     assert json.loads(path_of(places, "Small").read_text()) == record
+
+
+def test_a_long_horizon_counts_as_much_as_a_short_one(study: Params) -> None:
+    """Protects horizons with few stretches: the error that is compared is the mean over horizons,
+    and the confidence must be of the same."""
+    old = {"value": 1.25, "block_mse": {"96": [0.5] * 30, "720": [2.0, 2.0, 2.0]}}
+    new = {"value": 1.1, "block_mse": {"96": [0.51] * 30, "720": [1.7, 1.6, 1.8]}}
+    rule = replace(study.promote, confidence=0.9, min_gain=0.0)
+    assert _judge(new, old, rule) == {"confidence": 1.0, "promoted": True}
+    assert _judge(old, new, rule) == {"confidence": 0.0, "promoted": False}
 
 
 def test_a_lower_error_that_may_be_luck_stays_a_challenger(
