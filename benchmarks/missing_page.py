@@ -262,11 +262,11 @@ def _parts(results: Results, parts: Sequence[str]) -> Iterator[str]:
     if not rest or not set(apart) <= costs.keys():
         return
     neither, estimate = (100 * costs[name] for name in apart)
-    others = f", {100 * costs[part]:.1f} of them from other variates" if part in costs else ""
+    reading = f", {100 * costs[part]:.1f} of them from other variates" if part in costs else ""
     yield ""
     yield (
         f"Statistics of observed values alone are worth {neither - estimate:.1f} points of it, an "
-        f"estimate in the place of what is missing {estimate:.1f} more{others}; every other part "
+        f"estimate in the place of what is missing {estimate:.1f} more{reading}; every other part "
         f"moves it by at most {max(rest):.1f}."
         + (
             " So what stands in the place of a missing value when the window is normalised "
