@@ -2,8 +2,8 @@
 
 The rooms, from the ground up (imports only point to rooms above in this list)::
 
-    params, specs, paths, errors,         settings, sizes, places, messages,
-    fingerprint                           identity
+    specs, study_params, params, paths,   settings and sizes, places, messages,
+    errors, fingerprint                   identity
     data        model                     tables and windows; the network
     baselines                             what the model must beat
     zoo                                   name -> class

@@ -1,4 +1,4 @@
-"""The sizes of every baseline, as typed sections of ``params.yaml`` (see ``s2tx.params``)."""
+"""The sizes of every baseline, and what the sections of ``params.yaml`` share (``s2tx.params``)."""
 
 from __future__ import annotations
 

@@ -30,6 +30,7 @@ GROUND = {
     "s2tx",
     "s2tx.params",
     "s2tx.specs",
+    "s2tx.study_params",
     "s2tx.paths",
     "s2tx.errors",
     "s2tx.fingerprint",

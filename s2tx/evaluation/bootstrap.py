@@ -24,23 +24,15 @@ def block_bootstrap(
             a stretch as long.
         rule: margin, number of resamples and seed.
     """
-    old, new = resampled_means(champion, challenger, block, rule)
-    return float(np.mean(new < old * (1 - rule.min_gain)))
-
-
-def resampled_means(
-    champion: NDArray[np.float64], challenger: NDArray[np.float64], block: int, rule: PromoteParams
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean losses (R,) of both in each resample, of the arguments of ``block_bootstrap``."""
     W = len(champion)
     block = min(block, W)
     blocks = -(-W // block)
     random = np.random.default_rng(rule.seed)
     starts_RB = random.integers(0, W, size=(rule.resamples, blocks))
 
-    def means(losses: NDArray[np.float64]) -> NDArray[np.float64]:
+    def sums(losses: NDArray[np.float64]) -> NDArray[np.float64]:
         ahead = np.concatenate([[0.0], np.cumsum(np.concatenate([losses, losses[: block - 1]]))])
-        sums: NDArray[np.float64] = (ahead[block:] - ahead[:-block])[starts_RB].sum(axis=1)
-        return sums / (block * blocks)
+        result: NDArray[np.float64] = (ahead[block:] - ahead[:-block])[starts_RB].sum(axis=1)
+        return result
 
-    return means(champion), means(challenger)
+    return float(np.mean(sums(challenger) < sums(champion) * (1 - rule.min_gain)))

@@ -7,13 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from s2tx.errors import InputError
+from s2tx.fingerprint import of_json
 from s2tx.params import Params
 from s2tx.studies import search as room
 from s2tx.studies.cell import Places
-from s2tx.studies.search import _judge, path_of, propose, search, settings_of
+from s2tx.studies.search import _confidence, path_of, propose, search, settings_of
 from tests.conftest import ROOT
 
 KEYS = {"train.learning_rate", "model.kernel"}
@@ -51,14 +53,41 @@ def test_the_budget_is_spent_and_every_trial_recorded(
     assert json.loads(path_of(places, "Small").read_text()) == record
 
 
-def test_a_long_horizon_counts_as_much_as_a_short_one(study: Params) -> None:
+def test_a_long_horizon_counts_as_much_as_a_short_one() -> None:
     """Protects horizons with few stretches: the error that is compared is the mean over horizons,
     and the confidence must be of the same."""
-    old = {"value": 1.25, "block_mse": {"96": [0.5] * 30, "720": [2.0, 2.0, 2.0]}}
-    new = {"value": 1.1, "block_mse": {"96": [0.51] * 30, "720": [1.7, 1.6, 1.8]}}
-    rule = replace(study.promote, confidence=0.9, min_gain=0.0)
-    assert _judge(new, old, rule) == {"confidence": 1.0, "promoted": True}
-    assert _judge(old, new, rule) == {"confidence": 0.0, "promoted": False}
+    short = np.full(30, -0.03) + np.linspace(-0.001, 0.001, 30)
+    long = np.array([0.30, 0.29, 0.31])
+    assert _confidence([short, long]) > 0.99
+    assert _confidence([-short, -long]) < 0.01
+    assert _confidence([short, long / 20]) < 0.01
+
+
+@pytest.mark.parametrize("counts", [(30, 3), (30,), (3, 3)])
+def test_luck_wins_as_seldom_as_the_confidence_says(counts: tuple[int, ...]) -> None:
+    """Protects the plain settings from a test that is too sure of a few stretches."""
+    random = np.random.default_rng(0)
+    won = [
+        _confidence(
+            [random.normal(0, spread, n) for n, spread in zip(counts, (1, 3), strict=False)]
+        )
+        >= 0.9
+        for _ in range(2000)
+    ]
+    assert 0.07 < np.mean(won) < 0.13
+
+
+def test_a_single_stretch_proves_nothing() -> None:
+    """Protects short validations, where the spread of the gain cannot be told."""
+    assert _confidence([np.full(30, 1.0), np.array([1.0])]) == 0.0
+    assert _confidence([np.zeros(3), np.zeros(3)]) == 0.0
+
+
+def test_records_that_were_set_aside_bear_the_hash_of_their_contents() -> None:
+    """Protects earlier searches from being edited without a trace."""
+    for path in (ROOT / "results" / "search" / "earlier").glob("*.json"):
+        record = json.loads(path.read_text())
+        assert path.stem.rpartition("-")[2] == of_json(record)[:12], path.name
 
 
 def test_a_lower_error_that_may_be_luck_stays_a_challenger(
