@@ -4,7 +4,8 @@ Operations are multiply-adds, counted without recomputation: no schedule needs f
 inputs, what the optimiser keeps of the parameters, and for each sublayer its input, written in the
 forward pass and read in the backward pass: no schedule that does not run a sublayer's past again
 moves fewer. At the machine's best rates of each, measured and not quoted, neither can be beaten;
-the larger of the two times is the floor.
+the larger of the two times is the floor. (It is none where the head alone reads the newest global
+token alone, and the last block could leave out the others: they are counted.)
 
 Letters as in ``s2tx/model/s2tx.py`` and ``s2tx/model/mamba.py``.
 """
@@ -151,7 +152,7 @@ def parts(
     context = coarse.count if has_global else 0
     fine, all_context = sequences * local.count, sequences * context
     seen = params.window if params.local_window else None
-    tokens = context if params.head_tokens == "all" else min(context, 1)
+    tokens = context if params.head_tokens == "all" else 1
     read = (local.count + (tokens if params.head_context else 0)) * width
     found = {
         "patches to tokens": embedding(fine, local.patch, width)

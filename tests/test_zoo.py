@@ -140,7 +140,8 @@ def test_a_section_of_an_earlier_version_is_what_it_was(small: Params) -> None:
     """Protects a champion trained before a switch was there: it loads, and works as it did."""
     fields = as_dict(small.model)
     switches = ("infill", "masked_revin", "skip_missing", "time_major", "linear_skip", "season")
-    for key in (*switches, "final_norm", "local_norm"):
+    later = ("final_norm", "local_norm", "head_tokens", "infill_season", "infill_variates")
+    for key in (*switches, *later):
         del fields[key]
     spec = zoo.spec_from_dict(fields)
-    assert spec == replace(small.model, infill=False, masked_revin=True, skip_missing=False)
+    assert spec == replace(small.model, infill=False, infill_season=None, skip_missing=False)

@@ -129,6 +129,24 @@ def test_a_norm_behind_each_sublayer_is_the_only_one_of_the_local_path(
         )
 
 
+@pytest.mark.parametrize("time_major", [False, True])
+def test_the_newest_token_is_the_one_of_the_newest_patch(
+    sections: tuple[WindowParams, ModelParams], time_major: bool
+) -> None:
+    """Protects the head from a token of another moment, whatever the order of the sequence."""
+    window, model = sections
+    spec = replace(model, head_tokens="newest", cross_attention=False, time_major=time_major)
+    network = build(window, replace(spec, infill=False, revin=False, season=None))
+    x, _ = sample(window)
+    read: list[torch.Tensor] = []
+    network.head.register_forward_pre_hook(lambda _, given: read.append(given[0]))
+    network(x)
+    assert network.global_path is not None
+    z_BDGE, _ = network.global_path(x.transpose(1, 2), None)
+    local = network.local_path.patches.count * model.width
+    assert torch.equal(read[0][..., local:], z_BDGE[:, :, -1])
+
+
 def test_no_missing_value_is_the_same_as_no_mask(
     sections: tuple[WindowParams, ModelParams],
 ) -> None:

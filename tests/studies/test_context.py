@@ -65,6 +65,20 @@ def test_only_the_cross_attention_reads_the_changed_context(params: Params) -> N
     assert torch.equal(changed, both(x))
 
 
+@pytest.mark.parametrize("tokens", ["all", "newest"])
+def test_what_the_head_reads_of_the_local_path_stays(params: Params, tokens: str) -> None:
+    """Protects the measure of the context from shuffling the head's own tokens with it."""
+    network, x = build(params, head_tokens=tokens), windows(params)
+    with head_reads(network, shuffled):
+        changed = network(x)
+    assert not torch.allclose(changed, network(x), atol=1e-4)
+    with torch.no_grad():
+        network.head.weight[:, network.local_path.embed.position.numel() :] = 0.0
+    intact = network(x)
+    with head_reads(network, shuffled):
+        assert torch.equal(network(x), intact)
+
+
 def test_shuffling_swaps_windows_and_nothing_else(params: Params) -> None:
     """Protects the meaning of "another window's context": the same variate, the same places."""
     z = torch.arange(4.0)[:, None, None, None] + torch.rand(1, D, 5, 2) / 2

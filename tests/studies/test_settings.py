@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from s2tx.errors import InputError
-from s2tx.params import ModelParams, Params
+from s2tx.params import ModelParams, Params, as_dict
 from s2tx.specs import NaiveParams, SSTParams
 from s2tx.studies import settings
 from s2tx.studies.plain import read_params, typed
@@ -55,6 +55,32 @@ def test_the_order_is_that_of_worth(params: Params) -> None:
     ours = parts - {"patchtst_dropout"}
     taken_apart = {(cell.data, cell.horizon) for cell in cells if cell.recipe in ours}
     assert taken_apart == {("ETTh1", 96), ("ETTh1", 720)}
+
+
+def test_a_recipe_of_the_attribution_has_the_named_part_changed_and_no_other(
+    params: Params,
+) -> None:
+    """Protects the worth of a part from being the worth of nothing, or of two: a search may switch
+    on what a recipe switches on."""
+    whole, plain, *parts = params.study.missing.parts
+    complete = resolve(Cell("ETTh1", 96, whole, 2024), params)
+    assert complete.spec == resolve(Cell("ETTh1", 96, plain, 2024), params).spec
+    own = as_dict(complete.spec)
+    changed = {}
+    for name in parts:
+        setting = resolve(Cell("ETTh1", 96, name, 2024), params)
+        assert (setting.train, setting.params.window) == (complete.train, complete.params.window)
+        fields = as_dict(setting.spec)
+        changed[name] = {key for key in own if fields[key] != own[key]}
+    assert changed == {
+        "masked_no_infill": {"infill"},
+        "masked_no_others": {"infill_variates"},
+        "masked_no_statistics": {"infill", "masked_revin"},
+        "masked_no_input": {"mask_input"},
+        "masked_no_skip": {"skip_missing"},
+        "masked_no_joint": {"cross_variate"},
+        "masked_cross": {"cross_attention"},
+    }
 
 
 def test_the_named_recipes_are_what_they_say(params: Params) -> None:
