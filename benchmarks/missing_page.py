@@ -183,13 +183,7 @@ def _claims(results: Results) -> Iterator[str]:
                 held,
             ]
         )
-    for recipe, (fill, told) in product(
-        ("best", "best_masked"),
-        {
-            "mask": "told what is missing",
-            "infill": "given its own estimates and told nothing",
-        }.items(),
-    ):
+    for recipe, (fill, told) in product(("best", "best_masked"), _WAYS.items()):
         rise = _blocks(results, *WHERE, recipe, RATE, fill)
         rows.append(
             [

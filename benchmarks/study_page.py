@@ -26,10 +26,9 @@ def search(records: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         "mean over the horizons, is lower, and with the confidence of section `promote` in a "
         "paired t test over stretches as long as the horizon: there are few, and neighbours share "
         "half of their steps, so that it is still surer than it should be. Every trial is shown, "
-        "those that "
-        "took the place in bold; the last one's settings are those of the recipe in `params.yaml`, "
-        "at every horizon and seed. A data set that is not here was not searched, and takes the "
-        "recipe as it stands."
+        "those that took the place in bold; the last one's settings are those of the recipe in "
+        "`params.yaml`, at every horizon and seed. A data set that is not here was not searched, "
+        "and takes the recipe as it stands."
     )
     for data, record in records.items():
         keys = list(record["space"])
