@@ -147,7 +147,7 @@ class ModelParams:
     head_tokens: Literal["all", "newest"]
     variate_embedding: bool
     time_major: bool
-    linear_skip: bool
+    linear_member: bool
     season: int | None
     final_norm: Literal["layer", "batch"]
     local_norm: Literal["before", "after"]

@@ -22,11 +22,13 @@ _EARLIER: dict[str, Any] = {
     "skip_missing": False,
     "time_major": False,
     "head_tokens": "all",
-    "linear_skip": False,
+    "linear_member": False,
     "season": None,
     "final_norm": "layer",
     "local_norm": "before",
 }
+# Settings that it has no more, at the one value that changed nothing.
+_GONE: dict[str, Any] = {"linear_skip": False}
 
 SPECS: dict[str, type[Network]] = {
     "s2tx": ModelParams,
@@ -124,6 +126,7 @@ def spec_from_dict(fields: dict[str, Any]) -> Network:
         ValueError: no model has that name, or a size is out of range.
         TypeError: a field is missing or unknown.
     """
+    fields = {key: value for key, value in fields.items() if (key, value) not in _GONE.items()}
     kind = SPECS.get(str(fields.get("name")))
     if kind is None:
         known = ", ".join(SPECS)

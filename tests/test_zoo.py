@@ -139,9 +139,12 @@ def test_an_unknown_name_lists_the_known() -> None:
 def test_a_section_of_an_earlier_version_is_what_it_was(small: Params) -> None:
     """Protects a champion trained before a switch was there: it loads, and works as it did."""
     fields = as_dict(small.model)
-    switches = ("infill", "masked_revin", "skip_missing", "time_major", "linear_skip", "season")
+    switches = ("infill", "masked_revin", "skip_missing", "time_major", "linear_member", "season")
     later = ("final_norm", "local_norm", "head_tokens", "infill_season", "infill_variates")
     for key in (*switches, *later):
         del fields[key]
-    spec = zoo.spec_from_dict(fields)
-    assert spec == replace(small.model, infill=False, infill_season=None, skip_missing=False)
+    earlier = replace(small.model, infill=False, infill_season=None, skip_missing=False)
+    assert zoo.spec_from_dict(fields) == earlier
+    assert zoo.spec_from_dict(fields | {"linear_skip": False}) == earlier
+    with pytest.raises(TypeError, match="linear_skip"):
+        zoo.spec_from_dict(fields | {"linear_skip": True})

@@ -17,7 +17,7 @@ SLOW = 0.1, 0.99  # likewise
 SEASONAL = 0.5, 0.95, 0.5  # likewise a season further away, and a step off the same phase
 NOISE = 0.1  # variance that a value has in common with no other, in the same unit
 OWN = 0.05  # share by which variates are taken to have less in common than they seem to
-ALONE, TOGETHER = 20, 60  # steps of the solver
+FIRST_STEPS, STEPS = 20, 60  # of the solver: for a first look at what variates share, and else
 CONDITION = 2500.0  # of the systems it is given; more noise is taken where there would be more
 
 
@@ -73,11 +73,11 @@ class Infill:
         rest_BDL = torch.where(level, 0.0, rest_BDL / scale.masked_fill(level, 1.0))
 
         time = _in_time(x_BDL.shape[2], self.season, x_BDL.dtype, x_BDL.device)
-        nothing_BDD = torch.eye(x_BDL.shape[1]).to(x_BDL)[None]
-        estimate_BDL = _krige(rest_BDL, seen_BDL, nothing_BDD, time, ALONE)
+        between_BDD = torch.eye(x_BDL.shape[1]).to(x_BDL)[None]
         if self.variates:
-            between_BDD = _correlation(torch.where(observed_BDL, rest_BDL, estimate_BDL))
-            estimate_BDL = _krige(rest_BDL, seen_BDL, between_BDD, time, TOGETHER)
+            alone_BDL = _krige(rest_BDL, seen_BDL, between_BDD, time, FIRST_STEPS)
+            between_BDD = _correlation(torch.where(observed_BDL, rest_BDL, alone_BDL))
+        estimate_BDL = _krige(rest_BDL, seen_BDL, between_BDD, time, STEPS)
         return torch.where(observed_BDL, x_BDL, mean + scale * estimate_BDL)
 
 
@@ -140,6 +140,9 @@ def _correlation(filled_BDL: Tensor) -> Tensor:
 
 
 def _largest(symmetric: Tensor) -> Tensor:
-    """A bound, close from above, on the largest eigenvalue: that of the fourth power's row sums."""
+    """A bound, close from above, on the largest eigenvalue.
+
+    It is the fourth root of the largest row sum, of magnitudes, in the fourth power.
+    """
     square = symmetric @ symmetric
     return (square @ square).abs().sum(dim=-1).amax(dim=-1) ** 0.25

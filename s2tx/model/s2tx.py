@@ -18,8 +18,8 @@ E           width of a token                                      ``model.width`
 ==========  ====================================================  =====================
 
 Departures from the paper, each with a switch: the head may read global tokens as well
-(``head_context``), all or the newest (``head_tokens``), one linear map of the long look-back may
-stand beside the network (``linear_skip``), the window's own season may be taken off first
+(``head_context``), all or the newest (``head_tokens``), the forecast may be the mean of the
+network's and of a linear map's (``linear_member``), the window's own season may be taken off first
 (``season``), joint tokens may stand moment after moment (``time_major``), and norms may be over the
 batch, as in SST's encoder: the last of each path (``final_norm``), or one behind each sublayer of
 the local path in the place of a layer norm ahead of it and of its last one (``local_norm``).
@@ -84,10 +84,10 @@ class S2TX(nn.Module):
         if self.global_path is not None and params.head_context:
             tokens += self.global_path.patches.count if params.head_tokens == "all" else 1
         self.head = nn.Linear(tokens * params.width, window.horizon)
-        self.skip: nn.Linear | None = None
-        if params.linear_skip:
-            self.skip = nn.Linear(window.look_back, window.horizon, bias=False)
-            nn.init.zeros_(self.skip.weight)
+        self.linear: nn.Linear | None = None
+        if params.linear_member:
+            self.linear = nn.Linear(window.look_back, window.horizon, bias=False)
+            nn.init.zeros_(self.linear.weight)
 
     def forward(self, x_BLD: Tensor, observed_BLD: Tensor | None = None) -> Tensor:
         """Forecast the next H steps.
@@ -117,9 +117,20 @@ class S2TX(nn.Module):
             read_BDGE = z_BDGE if self.head_tokens == "all" else z_BDGE[:, :, -1:]
             features = torch.cat([features, read_BDGE.flatten(2)], dim=-1)
         y_BDH = self.head(features)
-        if self.skip is not None:
-            y_BDH = y_BDH + self.skip(x_BDL)
+        if self.linear is not None:
+            y_BDH = self._of_two(y_BDH, self.linear(x_BDL))
         return self.revin.inverse(self.season.inverse(y_BDH.transpose(1, 2), season), stats)
+
+    def _of_two(self, one_BDH: Tensor, other_BDH: Tensor) -> Tensor:
+        """The mean of two forecasts; in training either, by a coin for each variate of a window.
+
+        So each learns to forecast by itself and errs in its own way, of which the mean keeps less
+        (Breiman, Machine Learning 24, 1996). Of a sum the network would learn what the map leaves.
+        """
+        if not self.training:
+            return (one_BDH + other_BDH) / 2
+        heads_BD1 = torch.rand_like(one_BDH[..., :1]) < 0.5
+        return torch.where(heads_BD1, one_BDH, other_BDH)
 
 
 class PatchEmbedding(nn.Module):

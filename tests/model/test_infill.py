@@ -190,3 +190,24 @@ def test_variates_keep_to_themselves_where_they_must() -> None:
     assert torch.equal(apart(x, observed)[..., 0], apart(changed, observed)[..., 0])
     joint = Infill(SEASON)
     assert not torch.allclose(joint(x, observed)[..., 0], joint(changed, observed)[..., 0])
+
+
+def test_estimates_pass_gradients_after_a_forecast_was_made() -> None:
+    """Protects training, and attribution to inputs, in a process that has made a forecast: what the
+    infill keeps between calls must not be of inference mode."""
+    x, observed = windows(5, 0.4, L=45)  # a length of its own, so that nothing is kept yet
+    with torch.inference_mode():
+        Infill(SEASON)(x, observed)
+    x.requires_grad_()
+    Infill(SEASON)(x, observed).sum().backward()
+    assert x.grad is not None
+    assert x.grad[observed].any()
+
+
+def test_a_variate_by_itself_gets_as_many_steps_as_all_together() -> None:
+    """Protects the switch ``infill_variates`` from a rough estimate: with one variate there is
+    nothing to read across, so on and off must agree."""
+    x, observed = (each[1:, :, :1] for each in windows(6, 0.5))
+    torch.testing.assert_close(
+        Infill(SEASON, variates=False)(x, observed), Infill(SEASON)(x, observed)
+    )

@@ -62,7 +62,7 @@ def sample(window: WindowParams, batch: int = 4) -> tuple[torch.Tensor, torch.Te
     [
         *product(SWITCHES, (True, False)),
         ("head_tokens", "newest"),
-        ("linear_skip", True),
+        ("linear_member", True),
         ("season", 5),
         ("infill_season", 5),
         ("final_norm", "batch"),
@@ -285,21 +285,36 @@ def test_steps_before_the_short_look_back_matter(
     assert not torch.allclose(network(x), network(old))
 
 
-def test_the_skip_is_a_linear_map_of_the_long_look_back(
-    sections: tuple[WindowParams, ModelParams],
-) -> None:
-    """Protects the skip from another input, or from being no part of the forecast at all: it
-    starts at nothing, and a weight adds its step of the normalised window."""
+def test_the_linear_member_has_half_a_say(sections: tuple[WindowParams, ModelParams]) -> None:
+    """Protects the map from another input, and the mean from other shares: a weight of it adds half
+    its step of the normalised window."""
     window, model = sections
-    network = build(window, replace(model, linear_skip=True, revin=False))
+    network = build(window, replace(model, linear_member=True, revin=False)).eval()
     x, _ = sample(window)
-    assert network.skip is not None
+    assert network.linear is not None
     before = network(x)
     with torch.no_grad():
-        network.skip.weight[2, 7] = 3.0
+        network.linear.weight[2, 7] = 3.0
     added = network(x) - before
-    torch.testing.assert_close(added[:, 2], 3.0 * x[:, 7])
+    torch.testing.assert_close(added[:, 2], 1.5 * x[:, 7])
     assert torch.equal(added[:, 3:], torch.zeros_like(added[:, 3:]))
+
+
+def test_in_training_a_variate_is_forecast_by_one_of_the_two(
+    sections: tuple[WindowParams, ModelParams],
+) -> None:
+    """Protects the members from learning each other's errors: were the mean trained, the network
+    would learn what the map leaves, and the two would no longer err apart."""
+    window, model = sections
+    network = build(window, replace(model, linear_member=True, revin=False, dropout=0.0)).train()
+    x, _ = sample(window, 64)
+    assert network.linear is not None
+    with torch.no_grad():
+        network.linear.weight.fill_(0.1)
+    linear = network.linear(x.transpose(1, 2)).transpose(1, 2)
+    by_map = network(x) == linear
+    assert torch.equal(by_map.any(dim=1), by_map.all(dim=1))
+    assert 0.3 < by_map.double().mean() < 0.7
 
 
 def test_a_pure_cycle_goes_on_whatever_the_weights(

@@ -77,7 +77,7 @@ def test_a_recipe_of_the_attribution_has_the_named_part_changed_and_no_other(
         "masked_no_others": {"infill_variates"},
         "masked_no_statistics": {"infill", "masked_revin"},
         "masked_no_input": {"mask_input"},
-        "masked_no_skip": {"skip_missing"},
+        "masked_skip": {"skip_missing"},
         "masked_no_joint": {"cross_variate"},
         "masked_cross": {"cross_attention"},
     }
@@ -87,7 +87,7 @@ def test_the_named_recipes_are_what_they_say(params: Params) -> None:
     """Protects the two claims that stand side by side: the paper's model, and ours at its best."""
     paper = resolve(Cell("ETTh1", 720, "paper", 2025), params)
     assert isinstance(paper.spec, ModelParams)
-    for ours in ("head_context", "linear_skip", "time_major", "variate_embedding", "season"):
+    for ours in ("head_context", "linear_member", "time_major", "variate_embedding", "season"):
         assert not getattr(paper.spec, ours), ours
     assert (paper.params.window.look_back, paper.params.window.short_look_back) == (672, 336)
     for other in ("sst", "patchtst", "best"):  # an equal budget: what differs is the network
