@@ -170,6 +170,8 @@ def parts(
         "feed-forward, local": feed_forward(fine, width, params.feed_forward) * params.n_layers,
         "norms and head": linear(sequences, read, window.horizon)
         + Work(elementwise=(fine + all_context) * width * NORM, saved=sequences * read),
+        "linear member": linear(sequences, window.look_back, window.horizon, first=True)
+        * params.linear_member,
     }
     return {name: work for name, work in found.items() if work.multiply_adds}
 

@@ -31,7 +31,10 @@ def counted(params: Params, backward: bool) -> int:
     return sum(counts.get(op, 0) for op in (aten.mm, aten.addmm, aten.bmm, aten.baddbmm)) // 2
 
 
-@pytest.mark.parametrize("changes", [{}, {"m_layers": 2, "n_layers": 3}, {"bidirectional": False}])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"m_layers": 2, "n_layers": 3}, {"bidirectional": False}, {"linear_member": True}],
+)
 def test_matrix_products_are_counted_as_torch_counts_them(
     params: Params, changes: dict[str, int]
 ) -> None:
