@@ -32,7 +32,7 @@ def section(record: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield (
         "*Each row is a local patch, oldest first, each column what it reads; between the lines "
-        "lie the empty patches. An empty patch still reads itself.*"
+        "lie the empty patches. Where `skip_missing` makes them no keys, one still reads itself.*"
     )
 
 

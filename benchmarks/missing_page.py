@@ -36,10 +36,11 @@ place. Here all three are said, and one command repeats it: `s2tx study missing`
   windows too, by another draw at the same rate.
 - **What stands in their place**: under *mask* the network is told. `best` then reads an estimate
   (`infill`: from the same variate at other steps and seasons, and from the other variates, by
-  kriging) and the mask beside it; PatchTST, SST and `paper` get zero after RevIN, the observed
-  mean; DLinear the mean of the train rows. The other fills are what a user would do first: the last
-  value carried *forward*, a *linear* bridge, the window's *mean*, the last value of the same hour
-  (*seasonal*); and `best`'s own *infill*, in front of any model. They read the look-back alone.
+  kriging) and the mask beside it, its linear member the estimate alone; PatchTST, SST and `paper`
+  get zero after RevIN, the observed mean; DLinear the mean of the train rows. The other fills are
+  what a user would do first: the last value carried *forward*, a *linear* bridge, the window's
+  *mean*, the last value of the same hour (*seasonal*); and `best`'s own *infill*, in front of any
+  model. They read the look-back alone.
 - **Targets** are complete, every test window is scored. A rise is the MSE over that of the same
   recipe and seed trained and tested on complete data, averaged over seeds.
 

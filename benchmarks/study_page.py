@@ -94,12 +94,14 @@ def context(record: Mapping[str, Any]) -> Iterator[str]:
         f"another window's context in the head by {_range(record, labels[2])}. Where the first is "
         "small and the second large, the cross-attention reads the places of the tokens, which are "
         "the same for every window, and not what the window holds: it does not earn its name. "
-        "Where the third is large, the head does read the content."
+        "Where the third is large, the head does read the content; where half of the forecast is a "
+        "linear map's (`linear`), the network's own change is twice as large."
     )
     yield ""
     yield (
         "What each sublayer adds to the tokens, as a share of their norm (mean over the blocks), "
-        "and each part's share of the squared gradient of the loss on training windows:"
+        "and each part's share of the squared gradient of the forecast's error on training "
+        "windows, all parts together, as in service:"
     )
     yield ""
     parts = list(

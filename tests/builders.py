@@ -36,6 +36,7 @@ def specs(params: Params) -> dict[str, Network]:
     sst |= {"conv": 4, "expand": 2, "window": 3}
     return {
         "s2tx": params.model,
+        "s2tx_of_two": replace(params.model, linear_member=True),
         "sst": SSTParams("sst", **sst, inverted_window=False),
         "sst_released": SSTParams("sst", **sst, inverted_window=True),
         "patchtst": PatchTSTParams("patchtst", **shared, layers=2, patch=8, stride=4),  # type: ignore[arg-type]

@@ -18,9 +18,18 @@ from s2tx.training.bundle import Bundle
 from tests.builders import make_params, make_table, specs
 
 CPU = torch.device("cpu")
-NAMES = ("s2tx", "sst", "sst_released", "patchtst", "itransformer", "dlinear", "naive")
+NAMES = (
+    "s2tx",
+    "s2tx_of_two",
+    "sst",
+    "sst_released",
+    "patchtst",
+    "itransformer",
+    "dlinear",
+    "naive",
+)
 TRAINED = NAMES[:-1]
-WITH_REVIN = NAMES[:5]
+WITH_REVIN = NAMES[:6]
 
 
 @pytest.fixture

@@ -102,7 +102,10 @@ def update_shares(network: S2TX, x_BLD: Tensor) -> list[dict[str, float]]:
 
 
 def gradient_shares(network: S2TX, x_BLD: Tensor, y_BHD: Tensor) -> dict[str, float]:
-    """Each part's share of the squared gradient norm of the mean absolute error."""
+    """Each part's share of the squared gradient norm of the mean absolute error.
+
+    The error is that of the forecast in service: of two members, it is their mean's.
+    """
     network.zero_grad()
     (network(x_BLD) - y_BHD).abs().mean().backward()
     sums: dict[str, float] = {}

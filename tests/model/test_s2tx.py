@@ -29,6 +29,7 @@ SWITCHES = (
     "head_context",
     "variate_embedding",
     "time_major",
+    "linear_member",
 )
 
 
@@ -39,11 +40,11 @@ def sections(params: Params) -> tuple[WindowParams, ModelParams]:
 
 
 def build(window: WindowParams, model: ModelParams, seed: int = 0) -> S2TX:
-    """With a map of the mask as if it were trained: it starts at nothing."""
+    """With the maps that start at nothing, of the mask and the linear member, as if trained."""
     torch.manual_seed(seed)
     network = S2TX(window, D, model, selective_scan, SUBLAYERS).double().eval()
     for name, parameter in network.named_parameters():
-        if name.endswith("missing.weight"):
+        if name.endswith(("missing.weight", "linear.weight")):
             torch.nn.init.normal_(parameter)
     return network
 
@@ -62,7 +63,6 @@ def sample(window: WindowParams, batch: int = 4) -> tuple[torch.Tensor, torch.Te
     [
         *product(SWITCHES, (True, False)),
         ("head_tokens", "newest"),
-        ("linear_member", True),
         ("season", 5),
         ("infill_season", 5),
         ("final_norm", "batch"),
@@ -208,7 +208,7 @@ def test_scale_and_shift_pass_through(
 ) -> None:
     """Protects RevIN: a forecast of a x + b is a times the forecast of x, plus b."""
     window, model = sections
-    network = build(window, model)
+    network = build(window, replace(model, linear_member=True))
     network.revin.eps = 0.0
     x, observed = sample(window)
     factor = scale * torch.tensor([1.0, 2.0, 0.5])
@@ -289,15 +289,18 @@ def test_the_linear_member_has_half_a_say(sections: tuple[WindowParams, ModelPar
     """Protects the map from another input, and the mean from other shares: a weight of it adds half
     its step of the normalised window."""
     window, model = sections
-    network = build(window, replace(model, linear_member=True, revin=False)).eval()
+    network = build(window, replace(model, linear_member=True))
     x, _ = sample(window)
     assert network.linear is not None
     before = network(x)
     with torch.no_grad():
-        network.linear.weight[2, 7] = 3.0
-    added = network(x) - before
-    torch.testing.assert_close(added[:, 2], 1.5 * x[:, 7])
-    assert torch.equal(added[:, 3:], torch.zeros_like(added[:, 3:]))
+        network.linear.weight[2, 7] += 3.0
+    normed, stats = network.revin(x)
+    expected = torch.zeros_like(before)
+    expected[:, 2] = 1.5 * normed[:, 7]
+    nothing = torch.zeros_like(before)
+    expected = network.revin.inverse(expected, stats) - network.revin.inverse(nothing, stats)
+    torch.testing.assert_close(network(x) - before, expected)
 
 
 def test_in_training_a_variate_is_forecast_by_one_of_the_two(
@@ -306,15 +309,21 @@ def test_in_training_a_variate_is_forecast_by_one_of_the_two(
     """Protects the members from learning each other's errors: were the mean trained, the network
     would learn what the map leaves, and the two would no longer err apart."""
     window, model = sections
-    network = build(window, replace(model, linear_member=True, revin=False, dropout=0.0)).train()
+    network = build(window, replace(model, linear_member=True, revin=False)).train()
     x, _ = sample(window, 64)
     assert network.linear is not None
-    with torch.no_grad():
-        network.linear.weight.fill_(0.1)
-    linear = network.linear(x.transpose(1, 2)).transpose(1, 2)
-    by_map = network(x) == linear
-    assert torch.equal(by_map.any(dim=1), by_map.all(dim=1))
-    assert 0.3 < by_map.double().mean() < 0.7
+    own: list[torch.Tensor] = []
+    network.head.register_forward_hook(lambda _module, _inputs, output: own.append(output))
+    y = network(x).mT
+    by_map = network.linear(x.mT)
+    chosen = (y == by_map).all(dim=2)
+    assert torch.equal(y, torch.where(chosen.unsqueeze(2), by_map, own[0]))
+    assert 0.3 < chosen.double().mean() < 0.7
+    assert (chosen.any(dim=1) & ~chosen.all(dim=1)).any()  # a coin a variate, not a window
+    y.sum().backward()
+    for member in (network.head, network.linear):
+        assert member.weight.grad is not None
+        assert member.weight.grad.any()
 
 
 def test_a_pure_cycle_goes_on_whatever_the_weights(

@@ -87,7 +87,8 @@ def test_the_named_recipes_are_what_they_say(params: Params) -> None:
     """Protects the two claims that stand side by side: the paper's model, and ours at its best."""
     paper = resolve(Cell("ETTh1", 720, "paper", 2025), params)
     assert isinstance(paper.spec, ModelParams)
-    for ours in ("head_context", "linear_member", "time_major", "variate_embedding", "season"):
+    parts = ("head_context", "linear_member", "time_major", "variate_embedding", "season")
+    for ours in (*parts, "infill", "mask_input", "skip_missing"):
         assert not getattr(paper.spec, ours), ours
     assert (paper.params.window.look_back, paper.params.window.short_look_back) == (672, 336)
     for other in ("sst", "patchtst", "best"):  # an equal budget: what differs is the network

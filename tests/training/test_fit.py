@@ -65,8 +65,9 @@ def test_two_runs_give_the_same_bits(small: Params, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("step", [1, 4, 7, 9])
 def test_a_killed_run_ends_with_the_same_bits(small: Params, tmp_path: Path, step: int) -> None:
-    """Protects a night's work: dropout, order, rate, averages and history all resume."""
-    table = make_table()
+    """Protects a night's work: dropout, which member forecasts, order, rate, averages and history
+    all resume."""
+    table, small = make_table(), replace(small, model=replace(small.model, linear_member=True))
     whole = weights(table, small, tmp_path / "whole")
     with pytest.raises(Killed):
         weights(table, small, tmp_path / "cut", KillAt(step))
