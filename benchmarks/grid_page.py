@@ -6,7 +6,7 @@ stands as not run, with the reason below the tables.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -127,14 +127,14 @@ class Grid:
 
 def page(
     tree: Mapping[str, Any],
-    searches: Mapping[str, Any] | None = None,
+    searches: Sequence[Mapping[str, Any]] = (),
     context: Mapping[str, Any] | None = None,
 ) -> str:
     """The whole of ``docs/benchmarks.md``.
 
     Args:
         tree: ``results/grid.json``.
-        searches: the files of ``results/search/``, by data set.
+        searches: the files of ``results/search/``.
         context: ``results/context.json``.
     """
     grid, published = Grid.of(tree), yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))

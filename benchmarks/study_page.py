@@ -14,29 +14,30 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
         yield f"| {' | '.join(row)} |"
 
 
-def search(records: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """What was tried for each data set, in the order of trial; who took the place is bold."""
+def search(records: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """What each search tried, in the order of trial; who took the place is bold."""
     yield "## How the settings were chosen"
     yield ""
     yield (
         "By `s2tx study search`, on validation windows alone: it never reads a test window. The "
-        "budget of each data set is fixed before it begins. The first trial takes the first choice "
+        "budget of each search is fixed before it begins. The first trial takes the first choice "
         "of every key, the plain one; each next changes one key of the champion, and when all such "
         "changes were tried, Optuna proposes. A trial takes the champion's place if its error, the "
         "mean over the horizons, is lower, and with the confidence of section `promote` in a "
         "paired t test over stretches as long as the horizon: there are few, and neighbours share "
         "half of their steps, so that it is still surer than it should be. Every trial is shown, "
         "those that took the place in bold; the last one's settings are those of the recipe in "
-        "`params.yaml`, at every horizon and seed. A data set that is not here was not searched, "
-        "and takes the recipe as it stands."
+        "`params.yaml`, at every horizon and seed. A recipe and data set that is not here was not "
+        "searched, and is the recipe as it stands."
     )
-    for data, record in records.items():
+    for record in records:
         keys = list(record["space"])
         varied = [key for key in keys if len(record["space"][key]) > 1]
         yield ""
+        horizons = ", ".join(map(str, record["horizons"]))
         yield (
-            f"### {data}: {len(record['trials'])} of {record['budget']} trials, horizon "
-            f"{', '.join(map(str, record['horizons']))}, seed {record['seed']}"
+            f"### `{record['recipe']}` on {record['data']}: {len(record['trials'])} of "
+            f"{record['budget']} trials, horizon {horizons}, seed {record['seed']}"
         )
         yield ""
         searched = record["receipt"]["code"]["commit"]

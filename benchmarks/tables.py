@@ -39,7 +39,7 @@ def performance() -> str:
 
 def benchmarks() -> str:
     """The whole of docs/benchmarks.md."""
-    searches = {path.stem: _read(f"search/{path.stem}") for path in sorted(SEARCHES.glob("*.json"))}
+    searches = [_read(f"search/{path.stem}") for path in sorted(SEARCHES.glob("*.json"))]
     return grid_page.page(_read("grid"), searches, _read_any("context"))
 
 

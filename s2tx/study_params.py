@@ -40,14 +40,13 @@ class BlockParams:
 
 @dataclass(frozen=True)
 class SearchParams:
-    """How a recipe's settings for a data set are chosen (see ``s2tx.studies.search``).
+    """How the settings of one recipe are chosen for a data set (see ``s2tx.studies.search``).
 
     ``space`` has the choices of each dotted key, such as ``model.dropout``, the plain one first;
     ``barred`` are settings that are not tried together; ``trials`` is the budget of each data set.
     """
 
     __pydantic_config__ = STRICT
-    recipe: str
     horizons: tuple[int, ...]
     seed: int
     trials: dict[str, int]
@@ -121,6 +120,7 @@ class MissingParams:
 class StudyParams:
     """The grid: the blocks of ``first`` in turn, then every recipe that is ``compared`` on every
     data set, horizon and seed; the other recipes run in the blocks that name them alone.
+    ``searches`` are by recipe.
     """
 
     __pydantic_config__ = STRICT
@@ -130,7 +130,7 @@ class StudyParams:
     first: tuple[BlockParams, ...]
     compared: tuple[str, ...]
     recipes: dict[str, RecipeParams]
-    search: SearchParams
+    searches: dict[str, SearchParams]
     missing: MissingParams
 
     def __post_init__(self) -> None:
@@ -138,3 +138,5 @@ class StudyParams:
             check(len(getattr(self, key)) >= 1, key, getattr(self, key), "give one or more")
         for horizon in self.horizons:
             check(horizon >= 1, "horizons", horizon, "give 1 or more steps")
+        for recipe in self.searches:
+            check(recipe in self.recipes, f"searches.{recipe}", recipe, "name one of recipes")

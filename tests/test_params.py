@@ -41,7 +41,7 @@ def changed(tmp_path: Path, key: str, value: object = None, *, drop: bool = Fals
 
 # What a recipe leaves out is the section's own (see tests/studies/test_settings.py), and a search
 # names the data sets and keys it likes.
-_FREE = (".recipes.", ".search.space.", ".search.trials.")
+_FREE = (".recipes.", ".space.", ".trials.")
 
 
 @pytest.mark.parametrize("key", [key for key in leaves(TREE) if not any(f in key for f in _FREE)])

@@ -1,10 +1,10 @@
 """Settings chosen on validation windows only, with a fixed budget, every trial on record.
 
-``python -m s2tx.studies.search --data-dir FOLDER`` (or ``s2tx study search``) tries, for each data
-set, as many settings of ``study.search.space`` as ``trials`` says, but none that is ``barred``. It
-begins at the first choice of every key, the plain one; then it changes one key of the champion at a
-time, in the order of the space; when every such change was tried, Optuna's tree-structured Parzen
-estimator proposes.
+``python -m s2tx.studies.search --data-dir FOLDER`` (or ``s2tx study search``) tries, for each
+recipe of ``study.searches`` and each of its data sets, as many settings of its ``space`` as
+``trials`` says, but none that is ``barred``. It begins at the first choice of every key, the plain
+one; then it changes one key of the champion at a time, in the order of the space; when every such
+change was tried, Optuna's tree-structured Parzen estimator proposes.
 
 A challenger becomes the champion where its validation error, the mean over the horizons, is lower
 by the margin of section ``promote``, and a paired t test over stretches as long as the horizon says
@@ -12,11 +12,11 @@ so with that section's confidence. A few months of validation hold few independe
 720 hours, and the lowest of many errors on them is luck as often as skill: what cannot be told
 apart stays plain.
 
-No test window is read. What was tried is in ``results/search/DATA.json``; a record whose trials the
-present search does not come to, for they are of another space or of earlier code, is kept in
-``earlier/`` beside it. What any of them holds is not trained again, so a search that was killed
-goes on, and one of another space takes over what it shares. The champion's settings stand in the
-recipe's ``data_sets`` in ``params.yaml``, where a test holds them together.
+No test window is read. What was tried is in ``results/search/DATA-RECIPE.json``; a record whose
+trials the present search does not come to, for they are of another space or of earlier code, is
+kept in ``earlier/`` beside it. What any of them holds is not trained again, so a search that was
+killed goes on, and one of another space takes over what it shares. The champion's settings stand in
+the recipe's ``data_sets`` in ``params.yaml``, where a test holds them together.
 """
 
 from __future__ import annotations
@@ -64,11 +64,17 @@ _ASKS = 200  # proposals in a row that were tried before: the space is taken for
 
 
 def search(
-    data: str, params: Params, places: Places, folder: Path | None, note: Note = print
+    recipe: str,
+    data: str,
+    params: Params,
+    places: Places,
+    folder: Path | None,
+    note: Note = print,
 ) -> dict[str, Any]:
-    """Spend what is left of the budget of one data set; returns its record.
+    """Spend what is left of the budget of a recipe on a data set; returns its record.
 
     Args:
+        recipe: one of ``study.searches``.
         data: name of the data set.
         params: ``study`` and what its recipes build on.
         places: of the grid; the record is written below its results.
@@ -76,51 +82,48 @@ def search(
         note: told what happens, a line at a time.
 
     Raises:
-        InputError: ``study.search`` does not fit its recipe; names the key.
+        InputError: ``study.searches`` has no such search, or it does not fit its recipe; names the
+            key.
         S2TXError: the data cannot be had.
         ImportError: Optuna is not installed; the message names the command.
     """
-    wanted = params.study.search
-    _check(wanted, data)
-    budget = wanted.trials[data]
-    known = _known(path_of(places, data))
+    wanted = _search_of(params, recipe, data)
+    known = _known(places)
     trials: list[Trial] = []
     table: Table | None = None
-    while len(trials) < budget:
+    while len(trials) < wanted.trials[data]:
         proposed = propose(wanted, trials, champion_of(trials))
         if proposed is None:
-            note(f"{data}: every setting of the space was tried")
+            note(f"{recipe} on {data}: every setting of the space was tried")
             break
-        cells = settings_of(data, proposed, params)
+        cells = settings_of(recipe, data, proposed, params)
         outcome = known.get(tuple(cell.key for cell in cells))
         trained = outcome is None
         if outcome is None:
             if table is None:
                 table = bring(cells[0].entry, folder, places.project.cache / "downloads")
-            note(f"{data}: trial {len(trials) + 1} of {budget}: {_text(proposed)}")
+            at = f"trial {len(trials) + 1} of {wanted.trials[data]}"
+            note(f"{recipe} on {data}: {at}: {_text(proposed)}")
             outcome = _try(cells, table, places, note)
         judged = _judge(outcome, champion_of(trials), params.promote)
         trials.append({"settings": proposed} | outcome | judged)
         if trained:
-            _write(data, params, trials, places)
-    return _write(data, params, trials, places)
+            _write(recipe, data, params, trials, places)
+    return _write(recipe, data, params, trials, places)
 
 
-def settings_of(data: str, settings: Settings, params: Params) -> list[Setting]:
+def settings_of(recipe: str, data: str, settings: Settings, params: Params) -> list[Setting]:
     """What a trial trains: the recipe with ``settings``, at each horizon of the search.
 
     Raises:
         InputError: a setting does not fit; names its key.
     """
-    wanted, study = params.study.search, params.study
-    recipe = study.recipes[wanted.recipe]
-    own = {**recipe.data_sets.get(data, {}), **settings}
-    recipes = {**study.recipes, wanted.recipe: replace(recipe, data_sets={data: own})}
+    study = params.study
+    wanted, plain = study.searches[recipe], study.recipes[recipe]
+    own = {**plain.data_sets.get(data, {}), **settings}
+    recipes = {**study.recipes, recipe: replace(plain, data_sets={data: own})}
     trial = replace(params, study=replace(study, recipes=recipes))
-    return [
-        resolve(Cell(data, horizon, wanted.recipe, wanted.seed), trial)
-        for horizon in wanted.horizons
-    ]
+    return [resolve(Cell(data, horizon, recipe, wanted.seed), trial) for horizon in wanted.horizons]
 
 
 def propose(
@@ -164,10 +167,10 @@ def propose(
     return None
 
 
-def _known(path: Path) -> dict[tuple[str, ...], Trial]:
+def _known(places: Places) -> dict[tuple[str, ...], Trial]:
     """What was trained before, in whatever search: outcomes by the keys of their cells."""
     outcomes: dict[tuple[str, ...], Trial] = {}
-    for each in (*sorted(_aside(path).glob(f"{path.stem}-*.json")), path):
+    for each in sorted(_folder(places).rglob("*.json")):
         record = read_record(each) or {"trials": []}
         for trial in record["trials"]:
             own = {"commit": record["receipt"]["code"]["commit"]} | trial
@@ -261,17 +264,23 @@ def champion_of(trials: Sequence[Trial]) -> Trial | None:
     return next((trial for trial in reversed(trials) if trial["promoted"]), None)
 
 
-def _check(wanted: SearchParams, data: str) -> None:
-    if data not in wanted.trials:
+def _search_of(params: Params, recipe: str, data: str) -> SearchParams:
+    wanted = params.study.searches.get(recipe)
+    if wanted is None or data not in wanted.trials:
         raise InputError(
-            f"study.search.trials has no budget for {data}",
-            f"Give one of {', '.join(wanted.trials)}, or add it there",
+            f"study.searches has no budget for {recipe} on {data}",
+            f"Give it one: trials of study.searches.{recipe}",
         )
+    return wanted
 
 
-def path_of(places: Places, data: str) -> Path:
-    """The record of a data set's search."""
-    return places.results / "search" / f"{data}.json"
+def path_of(places: Places, recipe: str, data: str) -> Path:
+    """The record of the search of a recipe's settings on a data set."""
+    return _folder(places) / f"{data}-{recipe}.json"
+
+
+def _folder(places: Places) -> Path:
+    return places.results / "search"
 
 
 def _keep(path: Path, trials: Sequence[Trial]) -> None:
@@ -280,26 +289,25 @@ def _keep(path: Path, trials: Sequence[Trial]) -> None:
     keys = [trial["keys"] for trial in trials]
     if record is None or all(trial["keys"] in keys for trial in record["trials"]):
         return
-    write_record(_aside(path) / f"{path.stem}-{identity.of_json(record)[:12]}.json", record)
+    aside = path.parent / "earlier"
+    write_record(aside / f"{path.stem}-{identity.of_json(record)[:12]}.json", record)
 
 
-def _aside(path: Path) -> Path:
-    return path.parent / "earlier"
-
-
-def _write(data: str, params: Params, trials: Sequence[Trial], places: Places) -> dict[str, Any]:
-    wanted = params.study.search
+def _write(
+    recipe: str, data: str, params: Params, trials: Sequence[Trial], places: Places
+) -> dict[str, Any]:
+    wanted = params.study.searches[recipe]
     best = champion_of(trials)
     record = {
         "receipt": {
-            "command": f"python -m s2tx.studies.search --data-sets {data}",
+            "command": f"python -m s2tx.studies.search --recipes {recipe} --data-sets {data}",
             "chosen_by": "the validation MSE: lower, with the confidence of section promote in a "
             "paired t test over stretches of the horizon; no test window is read",
             "code": {"commit": identity.git_commit(places.project.root)},
             "machine": identity.machine(),
         },
         "data": data,
-        "recipe": wanted.recipe,
+        "recipe": recipe,
         "budget": wanted.trials[data],
         "horizons": list(wanted.horizons),
         "seed": wanted.seed,
@@ -308,10 +316,33 @@ def _write(data: str, params: Params, trials: Sequence[Trial], places: Places) -
         "best": None if best is None else {key: best[key] for key in ("settings", "value")},
         "trials": list(trials),
     }
-    path = path_of(places, data)
+    path = path_of(places, recipe, data)
     _keep(path, trials)
     write_record(path, record)
     return record
+
+
+def _selected(
+    params: Params, recipes: Sequence[str], data_sets: Sequence[str]
+) -> list[tuple[str, str]]:
+    """Recipe and data set of each search that has a budget; no name selects all.
+
+    Raises:
+        InputError: a name selects none.
+    """
+    chosen = [
+        (recipe, data)
+        for recipe, wanted in params.study.searches.items()
+        for data in wanted.trials
+        if (not recipes or recipe in recipes) and (not data_sets or data in data_sets)
+    ]
+    for name in (*recipes, *data_sets):
+        if not any(name in pair for pair in chosen):
+            raise InputError(
+                f"no search that is selected is of {name}",
+                "Look at the recipes and trials of study.searches in params.yaml",
+            )
+    return chosen
 
 
 def _text(settings: Mapping[str, Scalar]) -> str:
@@ -321,17 +352,19 @@ def _text(settings: Mapping[str, Scalar]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = parser_of("search", __doc__)
-    parser.add_argument("--data-sets", nargs="+", metavar="NAME")
+    parser.add_argument("--recipes", nargs="+", default=(), metavar="NAME")
+    parser.add_argument("--data-sets", nargs="+", default=(), metavar="NAME")
     options = parser.parse_args(arguments)
     project = Project.here()
     places = places_of(project, options.results)
     note: Note = functools.partial(print, flush=True)
     try:
         params = read_params(project.params)
-        for data in options.data_sets or params.study.search.trials:
-            best = search(data, params, places, options.data_dir, note)["best"]
+        for recipe, data in _selected(params, options.recipes, options.data_sets):
+            best = search(recipe, data, params, places, options.data_dir, note)["best"]
             if best is not None:
-                note(f"{data}: best {best['value']:.4f} with {_text(best['settings'])}")
+                settings = _text(best["settings"])
+                note(f"{recipe} on {data}: best {best['value']:.4f} with {settings}")
     except S2TXError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -21,6 +21,8 @@ def test_every_trial_is_shown_and_the_champions_bold() -> None:
     """Protects from a search whose failures and losers vanish."""
     record = {
         "receipt": {"code": {"commit": "0123456789abc"}},
+        "recipe": "best",
+        "data": "ETTh1",
         "space": {"model.dropout": [0.1, 0.3], "model.revin": [True]},
         "barred": [{"model.dropout": 0.3, "model.revin": True}],
         "trials": [trial(0.1, None), trial(0.3, 0.5), trial(0.1, 0.49, 0.625)],
@@ -29,8 +31,8 @@ def test_every_trial_is_shown_and_the_champions_bold() -> None:
         "horizons": [96, 720],
         "seed": 1,
     }
-    page = "\n".join(study_page.search({"ETTh1": record}))
-    assert "### ETTh1: 3 of 4 trials, horizon 96, 720, seed 1" in page
+    page = "\n".join(study_page.search([record]))
+    assert "### `best` on ETTh1: 3 of 4 trials, horizon 96, 720, seed 1" in page
     assert "Not tried together: `model.dropout` 0.3 and `model.revin` true." in page
     assert "| trial | `model.dropout` | validation MSE | confidence | seconds |" in page
     assert "| 1 | 0.1 | failed | - | 61 |" in page

@@ -21,7 +21,6 @@ NAIVE = RecipeParams({"name": "naive", "season": 1}, {}, {}, {})
 S2TX = RecipeParams({"dropout": 0.0}, {"epochs": 1, "stride": 8}, {"short_look_back": 12}, {})
 
 SEARCH = SearchParams(
-    recipe="dlinear",
     horizons=(4, 6),
     seed=1,
     trials={"Small": 5},
@@ -64,7 +63,7 @@ def study(params: Params) -> Params:
             first=(BlockParams(("Small",), (4,), ("dlinear", "naive"), 2),),
             compared=("naive", "dlinear", "s2tx"),
             recipes={"naive": NAIVE, "dlinear": DLINEAR, "s2tx": S2TX},
-            search=SEARCH,
+            searches={"dlinear": SEARCH},
             missing=MissingParams(1, 6, (), (), (), (), ()),
         ),
     )

@@ -41,7 +41,9 @@ def test_empty_patches_have_no_share_once_they_are_no_keys(
         name: RecipeParams({"skip_missing": name == "skips"}, {"epochs": 1, "stride": 8}, {}, {})
         for name in ("skips", "reads")
     }
-    both = replace(study, study=replace(study.study, recipes=recipes, compared=tuple(recipes)))
+    both = replace(
+        study, study=replace(study.study, recipes=recipes, compared=tuple(recipes), searches={})
+    )
     both = replace(both, study=replace(both.study, first=()))
     cells = select(settings_of(both), Selection(("Small",), (6,), (), (1,)))
     list(run(cells, places, folder, lambda _: None))

@@ -15,19 +15,20 @@ from s2tx.fingerprint import of_json
 from s2tx.params import Params
 from s2tx.studies import search as room
 from s2tx.studies.cell import Places
-from s2tx.studies.search import _confidence, path_of, propose, search, settings_of
+from s2tx.studies.search import _confidence, _selected, path_of, propose, search, settings_of
 from tests.conftest import ROOT
+from tests.studies.conftest import SEARCH
 
 KEYS = {"train.learning_rate", "model.kernel"}
 
 
 def quietly(study: Params, places: Places, folder: Path) -> dict[str, Any]:
-    return search("Small", study, places, folder, note=lambda _: None)
+    return search("dlinear", "Small", study, places, folder, note=lambda _: None)
 
 
 def with_search(study: Params, **changes: Any) -> Params:
-    changed = replace(study.study.search, **changes)
-    return replace(study, study=replace(study.study, search=changed))
+    changed = {"dlinear": replace(study.study.searches["dlinear"], **changes)}
+    return replace(study, study=replace(study.study, searches=changed))
 
 
 def test_the_budget_is_spent_and_every_trial_recorded(
@@ -50,7 +51,7 @@ def test_the_budget_is_spent_and_every_trial_recorded(
     champions = [trial for trial in trials if trial["promoted"]]
     assert record["best"] == {key: champions[-1][key] for key in ("settings", "value")}
     assert record["best"]["settings"]["train.learning_rate"] != 1e-5
-    assert json.loads(path_of(places, "Small").read_text()) == record
+    assert json.loads(path_of(places, "dlinear", "Small").read_text()) == record
 
 
 def test_a_long_horizon_counts_as_much_as_a_short_one() -> None:
@@ -144,7 +145,7 @@ def test_no_test_window_is_read(
         return replace(table, values=values)
 
     monkeypatch.setattr(room, "bring", other)
-    path_of(places, "Small").unlink()
+    path_of(places, "dlinear", "Small").unlink()
     second = quietly(study, places, folder)
     values = [trial["value"] for trial in second["trials"]]
     assert [trial["value"] for trial in first["trials"]] == pytest.approx(values, rel=1e-4)
@@ -155,7 +156,7 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(
 ) -> None:
     """Protects the trials before the kill, and the proposals after it from depending on it."""
     whole = quietly(study, places, folder)
-    path_of(places, "Small").unlink()
+    path_of(places, "dlinear", "Small").unlink()
     quietly(with_search(study, trials={"Small": 3}), places, folder)
     tried = []
     original = room._try
@@ -167,7 +168,7 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(
     ]
     assert quietly(study, places, folder) == again
     assert len(tried) == 2
-    assert not (path_of(places, "Small").parent / "earlier").exists()
+    assert not (path_of(places, "dlinear", "Small").parent / "earlier").exists()
 
 
 def test_what_another_search_trained_is_not_trained_again(
@@ -176,7 +177,7 @@ def test_what_another_search_trained_is_not_trained_again(
     """Protects hours from a space that is drawn anew, and the order of trials from what was known:
     they are those of a search that starts from nothing."""
     quietly(study, places, folder)
-    turned = {key: choices[::-1] for key, choices in study.study.search.space.items()}
+    turned = {key: choices[::-1] for key, choices in study.study.searches["dlinear"].space.items()}
     other = with_search(study, space=turned, trials={"Small": 6})
     trained: list[Any] = []
     attempt = room._try
@@ -203,12 +204,13 @@ def test_trials_of_other_settings_or_code_do_not_count(
     trials = quietly(other, places, folder)["trials"]
     assert len(trials) == 2
     assert {trial["validation"]["4"]["epochs"] for trial in trials} == {1}
-    wider = {**study.study.search.space, "train.epochs": (1, 2)}
+    wider = {**study.study.searches["dlinear"].space, "train.epochs": (1, 2)}
     moved = with_search(other, space=wider)
     trials = quietly(moved, places, folder)["trials"]
     assert len(trials) == 2
     assert all(set(trial["settings"]) == set(wider) for trial in trials)
-    kept = [json.loads(each.read_text()) for each in path_of(places, "x").parent.glob("earlier/*")]
+    earlier = path_of(places, "dlinear", "Small").parent / "earlier"
+    kept = [json.loads(each.read_text()) for each in earlier.iterdir()]
     assert kept == [first]  # what the second found is among the trials of the third
 
 
@@ -227,8 +229,26 @@ def test_a_trial_that_fails_is_recorded_and_never_wins(
 @pytest.mark.usefixtures("folder")
 def test_a_data_set_without_a_budget_is_named(study: Params, places: Places, folder: Path) -> None:
     """Protects from a search without an end, or none at all."""
-    with pytest.raises(InputError, match="no budget for Gone"):
-        search("Gone", study, places, folder, note=lambda _: None)
+    with pytest.raises(InputError, match="no budget for dlinear on Gone"):
+        search("dlinear", "Gone", study, places, folder, note=lambda _: None)
+    with pytest.raises(InputError, match="no budget for naive on Small"):
+        search("naive", "Small", study, places, folder, note=lambda _: None)
+
+
+def test_names_select_searches_and_a_wrong_one_is_told(study: Params) -> None:
+    """Protects from a night that searches everything, or nothing, for a name misspelt."""
+    searches = {
+        "dlinear": replace(SEARCH, trials={"Small": 1, "Gone": 1}),
+        "s2tx": replace(SEARCH, trials={"Small": 1}, space={}),
+    }
+    params = replace(study, study=replace(study.study, searches=searches))
+    whole = [("dlinear", "Small"), ("dlinear", "Gone"), ("s2tx", "Small")]
+    assert _selected(params, (), ()) == whole
+    assert _selected(params, ("dlinear",), ()) == whole[:2]
+    assert _selected(params, (), ("Small",)) == whole[::2]
+    for recipes, data_sets in (((), ("Smal",)), (("dlinear", "naive"), ()), (("s2tx",), ("Gone",))):
+        with pytest.raises(InputError, match="no search that is selected is of"):
+            _selected(params, recipes, data_sets)
 
 
 @pytest.mark.usefixtures("folder")
@@ -241,26 +261,27 @@ def test_a_key_that_is_no_setting_is_named(study: Params, places: Places, folder
 
 def test_every_setting_of_the_projects_space_fits(params: Params) -> None:
     """Protects days of search from a choice that the model refuses in the last trial."""
-    wanted = params.study.search
-    for data in wanted.trials:
+    for recipe, wanted in params.study.searches.items():
         base = propose(wanted, [], None)
         assert base == {key: choices[0] for key, choices in wanted.space.items()}
-        for key, choices in wanted.space.items():
-            for choice in choices:
-                settings_of(data, base | {key: choice}, params)
+        for data in wanted.trials:
+            for key, choices in wanted.space.items():
+                for choice in choices:
+                    settings_of(recipe, data, base | {key: choice}, params)
 
 
-def test_the_recipe_holds_what_the_search_found(params: Params) -> None:
-    """Protects ``best`` from settings typed by hand: they are those of the champion on record."""
-    wanted = params.study.search
-    chosen = params.study.recipes[wanted.recipe].data_sets
-    for data in wanted.trials:
-        record = json.loads((ROOT / "results" / "search" / f"{data}.json").read_text())
+def test_the_recipes_hold_what_the_searches_found(params: Params) -> None:
+    """Protects recipes from settings typed by hand: they are those of the champion on record."""
+    for path in (ROOT / "results" / "search").glob("*.json"):
+        record = json.loads(path.read_text())
+        recipe, data = record["recipe"], record["data"]
+        assert path.stem == f"{data}-{recipe}"
+        wanted = params.study.searches[recipe]
         space = {key: list(choices) for key, choices in wanted.space.items()}
         # The order of the keys decides the trials.
         assert list(record["space"].items()) == list(space.items())
         assert record["barred"] == [dict(each) for each in wanted.barred]
         assert record["budget"] == wanted.trials[data] == len(record["trials"])
         assert (record["horizons"], record["seed"]) == (list(wanted.horizons), wanted.seed)
-        settings = record["best"]["settings"]
-        assert {key: chosen[data][key] for key in wanted.space} == settings
+        chosen = params.study.recipes[recipe].data_sets[data]
+        assert {key: chosen[key] for key in wanted.space} == record["best"]["settings"]
