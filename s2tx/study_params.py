@@ -40,22 +40,23 @@ class BlockParams:
 
 @dataclass(frozen=True)
 class SearchParams:
-    """How the settings of one recipe are chosen for a data set (see ``s2tx.studies.search``).
+    """How a recipe's settings are chosen for each of ``data_sets`` (see ``s2tx.studies.search``).
 
-    ``space`` has the choices of each dotted key, such as ``model.dropout``, the plain one first;
-    ``barred`` are settings that are not tried together; ``trials`` is the budget of each data set.
+    ``trials`` is the budget of one data set; ``space`` has the choices of each dotted key, such as
+    ``model.dropout``, the plain one first; ``barred`` are settings that are not tried together.
     """
 
     __pydantic_config__ = STRICT
+    recipe: str
+    data_sets: tuple[str, ...]
+    trials: int
     horizons: tuple[int, ...]
     seed: int
-    trials: dict[str, int]
     space: dict[str, tuple[Scalar, ...]]
     barred: tuple[dict[str, Scalar], ...]
 
     def __post_init__(self) -> None:
-        for data, trials in self.trials.items():
-            check(trials >= 1, f"trials.{data}", trials, "give 1 or more")
+        check(self.trials >= 1, "trials", self.trials, "give 1 or more")
         check(len(self.horizons) >= 1, "horizons", self.horizons, "give one or more")
         for key, choices in self.space.items():
             check(len(choices) >= 1, f"space.{key}", choices, "give one or more choices")
@@ -120,7 +121,7 @@ class MissingParams:
 class StudyParams:
     """The grid: the blocks of ``first`` in turn, then every recipe that is ``compared`` on every
     data set, horizon and seed; the other recipes run in the blocks that name them alone.
-    ``searches`` are by recipe.
+    A recipe is searched once on a data set.
     """
 
     __pydantic_config__ = STRICT
@@ -130,7 +131,7 @@ class StudyParams:
     first: tuple[BlockParams, ...]
     compared: tuple[str, ...]
     recipes: dict[str, RecipeParams]
-    searches: dict[str, SearchParams]
+    searches: tuple[SearchParams, ...]
     missing: MissingParams
 
     def __post_init__(self) -> None:
@@ -138,5 +139,11 @@ class StudyParams:
             check(len(getattr(self, key)) >= 1, key, getattr(self, key), "give one or more")
         for horizon in self.horizons:
             check(horizon >= 1, "horizons", horizon, "give 1 or more steps")
-        for recipe in self.searches:
-            check(recipe in self.recipes, f"searches.{recipe}", recipe, "name one of recipes")
+        seen: set[tuple[str, str]] = set()
+        for at, search in enumerate(self.searches):
+            recipe = search.recipe
+            check(recipe in self.recipes, f"searches.{at}.recipe", recipe, "name one of recipes")
+            for data in search.data_sets:
+                new = (recipe, data) not in seen
+                check(new, f"searches.{at}.data_sets", data, "a recipe is searched once on it")
+                seen.add((recipe, data))

@@ -39,9 +39,8 @@ def changed(tmp_path: Path, key: str, value: object = None, *, drop: bool = Fals
     return path
 
 
-# What a recipe leaves out is the section's own (see tests/studies/test_settings.py), and a search
-# names the data sets and keys it likes.
-_FREE = (".recipes.", ".space.", ".trials.")
+# What a recipe leaves out is the section's own (see tests/studies/test_settings.py).
+_FREE = (".recipes.",)
 
 
 @pytest.mark.parametrize("key", [key for key in leaves(TREE) if not any(f in key for f in _FREE)])

@@ -1,7 +1,7 @@
 """Settings chosen on validation windows only, with a fixed budget, every trial on record.
 
-``python -m s2tx.studies.search --data-dir FOLDER`` (or ``s2tx study search``) tries, for each
-recipe of ``study.searches`` and each of its data sets, as many settings of its ``space`` as
+``python -m s2tx.studies.search --data-dir FOLDER`` (or ``s2tx study search``) tries, for the recipe
+of each of ``study.searches`` and each of its data sets, as many settings of its ``space`` as
 ``trials`` says, but none that is ``barred``. It begins at the first choice of every key, the plain
 one; then it changes one key of the champion at a time, in the order of the space; when every such
 change was tried, Optuna's tree-structured Parzen estimator proposes.
@@ -64,17 +64,17 @@ _ASKS = 200  # proposals in a row that were tried before: the space is taken for
 
 
 def search(
-    recipe: str,
+    wanted: SearchParams,
     data: str,
     params: Params,
     places: Places,
     folder: Path | None,
     note: Note = print,
 ) -> dict[str, Any]:
-    """Spend what is left of the budget of a recipe on a data set; returns its record.
+    """Spend what is left of the budget of one data set; returns its record.
 
     Args:
-        recipe: one of ``study.searches``.
+        wanted: one of ``study.searches``.
         data: name of the data set.
         params: ``study`` and what its recipes build on.
         places: of the grid; the record is written below its results.
@@ -82,48 +82,52 @@ def search(
         note: told what happens, a line at a time.
 
     Raises:
-        InputError: ``study.searches`` has no such search, or it does not fit its recipe; names the
-            key.
+        InputError: there is no such data set, or a choice does not fit the recipe; names the key.
         S2TXError: the data cannot be had.
         ImportError: Optuna is not installed; the message names the command.
     """
-    wanted = _search_of(params, recipe, data)
+    name = f"{wanted.recipe} on {data}"
     known = _known(places)
     trials: list[Trial] = []
     table: Table | None = None
-    while len(trials) < wanted.trials[data]:
+    while len(trials) < wanted.trials:
         proposed = propose(wanted, trials, champion_of(trials))
         if proposed is None:
-            note(f"{recipe} on {data}: every setting of the space was tried")
+            note(f"{name}: every setting of the space was tried")
             break
-        cells = settings_of(recipe, data, proposed, params)
+        cells = settings_of(wanted, data, proposed, params)
         outcome = known.get(tuple(cell.key for cell in cells))
         trained = outcome is None
         if outcome is None:
             if table is None:
                 table = bring(cells[0].entry, folder, places.project.cache / "downloads")
-            at = f"trial {len(trials) + 1} of {wanted.trials[data]}"
-            note(f"{recipe} on {data}: {at}: {_text(proposed)}")
+            at = f"trial {len(trials) + 1} of {wanted.trials}"
+            note(f"{name}: {at}: {_text(proposed)}")
             outcome = _try(cells, table, places, note)
         judged = _judge(outcome, champion_of(trials), params.promote)
         trials.append({"settings": proposed} | outcome | judged)
         if trained:
-            _write(recipe, data, params, trials, places)
-    return _write(recipe, data, params, trials, places)
+            _write(wanted, data, trials, places)
+    return _write(wanted, data, trials, places)
 
 
-def settings_of(recipe: str, data: str, settings: Settings, params: Params) -> list[Setting]:
+def settings_of(
+    wanted: SearchParams, data: str, settings: Settings, params: Params
+) -> list[Setting]:
     """What a trial trains: the recipe with ``settings``, at each horizon of the search.
 
     Raises:
         InputError: a setting does not fit; names its key.
     """
     study = params.study
-    wanted, plain = study.searches[recipe], study.recipes[recipe]
+    plain = study.recipes[wanted.recipe]
     own = {**plain.data_sets.get(data, {}), **settings}
-    recipes = {**study.recipes, recipe: replace(plain, data_sets={data: own})}
+    recipes = {**study.recipes, wanted.recipe: replace(plain, data_sets={data: own})}
     trial = replace(params, study=replace(study, recipes=recipes))
-    return [resolve(Cell(data, horizon, recipe, wanted.seed), trial) for horizon in wanted.horizons]
+    return [
+        resolve(Cell(data, horizon, wanted.recipe, wanted.seed), trial)
+        for horizon in wanted.horizons
+    ]
 
 
 def propose(
@@ -264,16 +268,6 @@ def champion_of(trials: Sequence[Trial]) -> Trial | None:
     return next((trial for trial in reversed(trials) if trial["promoted"]), None)
 
 
-def _search_of(params: Params, recipe: str, data: str) -> SearchParams:
-    wanted = params.study.searches.get(recipe)
-    if wanted is None or data not in wanted.trials:
-        raise InputError(
-            f"study.searches has no budget for {recipe} on {data}",
-            f"Give it one: trials of study.searches.{recipe}",
-        )
-    return wanted
-
-
 def path_of(places: Places, recipe: str, data: str) -> Path:
     """The record of the search of a recipe's settings on a data set."""
     return _folder(places) / f"{data}-{recipe}.json"
@@ -294,10 +288,9 @@ def _keep(path: Path, trials: Sequence[Trial]) -> None:
 
 
 def _write(
-    recipe: str, data: str, params: Params, trials: Sequence[Trial], places: Places
+    wanted: SearchParams, data: str, trials: Sequence[Trial], places: Places
 ) -> dict[str, Any]:
-    wanted = params.study.searches[recipe]
-    best = champion_of(trials)
+    recipe, best = wanted.recipe, champion_of(trials)
     record = {
         "receipt": {
             "command": f"python -m s2tx.studies.search --recipes {recipe} --data-sets {data}",
@@ -308,7 +301,7 @@ def _write(
         },
         "data": data,
         "recipe": recipe,
-        "budget": wanted.trials[data],
+        "budget": wanted.trials,
         "horizons": list(wanted.horizons),
         "seed": wanted.seed,
         "space": {key: list(choices) for key, choices in wanted.space.items()},
@@ -324,23 +317,23 @@ def _write(
 
 def _selected(
     params: Params, recipes: Sequence[str], data_sets: Sequence[str]
-) -> list[tuple[str, str]]:
-    """Recipe and data set of each search that has a budget; no name selects all.
+) -> list[tuple[SearchParams, str]]:
+    """Searches, each with a data set of it; no name selects all.
 
     Raises:
         InputError: a name selects none.
     """
     chosen = [
-        (recipe, data)
-        for recipe, wanted in params.study.searches.items()
-        for data in wanted.trials
-        if (not recipes or recipe in recipes) and (not data_sets or data in data_sets)
+        (wanted, data)
+        for wanted in params.study.searches
+        for data in wanted.data_sets
+        if (not recipes or wanted.recipe in recipes) and (not data_sets or data in data_sets)
     ]
     for name in (*recipes, *data_sets):
-        if not any(name in pair for pair in chosen):
+        if not any(name in (wanted.recipe, data) for wanted, data in chosen):
             raise InputError(
                 f"no search that is selected is of {name}",
-                "Look at the recipes and trials of study.searches in params.yaml",
+                "Look at recipe and data_sets of study.searches in params.yaml",
             )
     return chosen
 
@@ -360,11 +353,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     note: Note = functools.partial(print, flush=True)
     try:
         params = read_params(project.params)
-        for recipe, data in _selected(params, options.recipes, options.data_sets):
-            best = search(recipe, data, params, places, options.data_dir, note)["best"]
+        for wanted, data in _selected(params, options.recipes, options.data_sets):
+            best = search(wanted, data, params, places, options.data_dir, note)["best"]
             if best is not None:
                 settings = _text(best["settings"])
-                note(f"{recipe} on {data}: best {best['value']:.4f} with {settings}")
+                note(f"{wanted.recipe} on {data}: best {best['value']:.4f} with {settings}")
     except S2TXError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -21,9 +21,11 @@ NAIVE = RecipeParams({"name": "naive", "season": 1}, {}, {}, {})
 S2TX = RecipeParams({"dropout": 0.0}, {"epochs": 1, "stride": 8}, {"short_look_back": 12}, {})
 
 SEARCH = SearchParams(
+    recipe="dlinear",
+    data_sets=("Small",),
+    trials=5,
     horizons=(4, 6),
     seed=1,
-    trials={"Small": 5},
     space={"train.learning_rate": (1e-5, 0.003, 0.01), "model.kernel": (3, 5)},
     barred=(),
 )
@@ -63,7 +65,7 @@ def study(params: Params) -> Params:
             first=(BlockParams(("Small",), (4,), ("dlinear", "naive"), 2),),
             compared=("naive", "dlinear", "s2tx"),
             recipes={"naive": NAIVE, "dlinear": DLINEAR, "s2tx": S2TX},
-            searches={"dlinear": SEARCH},
+            searches=(SEARCH,),
             missing=MissingParams(1, 6, (), (), (), (), ()),
         ),
     )

@@ -42,7 +42,7 @@ def test_empty_patches_have_no_share_once_they_are_no_keys(
         for name in ("skips", "reads")
     }
     both = replace(
-        study, study=replace(study.study, recipes=recipes, compared=tuple(recipes), searches={})
+        study, study=replace(study.study, recipes=recipes, compared=tuple(recipes), searches=())
     )
     both = replace(both, study=replace(both.study, first=()))
     cells = select(settings_of(both), Selection(("Small",), (6,), (), (1,)))

@@ -272,7 +272,7 @@ def test_the_command_runs_lists_and_says_what_failed(
             "wild": fine | {"train": fine["train"] | {"learning_rate": 1e30}},
             "dlinear": fine | {"train": fine["train"] | {"epochs": 1}},
         },
-        "searches": {},
+        "searches": [],
     }
     tree["runtime"]["device"] = "cpu"
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))

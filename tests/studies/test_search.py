@@ -15,7 +15,15 @@ from s2tx.fingerprint import of_json
 from s2tx.params import Params
 from s2tx.studies import search as room
 from s2tx.studies.cell import Places
-from s2tx.studies.search import _confidence, _selected, path_of, propose, search, settings_of
+from s2tx.studies.search import (
+    _confidence,
+    _selected,
+    path_of,
+    propose,
+    search,
+    settings_of,
+)
+from s2tx.studies.settings import resolve
 from tests.conftest import ROOT
 from tests.studies.conftest import SEARCH
 
@@ -23,12 +31,12 @@ KEYS = {"train.learning_rate", "model.kernel"}
 
 
 def quietly(study: Params, places: Places, folder: Path) -> dict[str, Any]:
-    return search("dlinear", "Small", study, places, folder, note=lambda _: None)
+    return search(study.study.searches[0], "Small", study, places, folder, note=lambda _: None)
 
 
 def with_search(study: Params, **changes: Any) -> Params:
-    changed = {"dlinear": replace(study.study.searches["dlinear"], **changes)}
-    return replace(study, study=replace(study.study, searches=changed))
+    changed = replace(study.study.searches[0], **changes)
+    return replace(study, study=replace(study.study, searches=(changed,)))
 
 
 def test_the_budget_is_spent_and_every_trial_recorded(
@@ -120,7 +128,7 @@ def test_each_challenger_differs_from_the_champion_in_one_setting(
 def test_barred_settings_are_never_tried(study: Params, places: Places, folder: Path) -> None:
     """Protects a recipe from a winner that is no longer what its name says."""
     barred = {"train.learning_rate": 0.003, "model.kernel": 5}
-    wanted = with_search(study, barred=(barred,), trials={"Small": 6})
+    wanted = with_search(study, barred=(barred,), trials=6)
     record = quietly(wanted, places, folder)
     assert len(record["trials"]) == 5  # all that are left of six
     assert all(trial["settings"] != barred for trial in record["trials"])
@@ -157,7 +165,7 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(
     """Protects the trials before the kill, and the proposals after it from depending on it."""
     whole = quietly(study, places, folder)
     path_of(places, "dlinear", "Small").unlink()
-    quietly(with_search(study, trials={"Small": 3}), places, folder)
+    quietly(with_search(study, trials=3), places, folder)
     tried = []
     original = room._try
     monkeypatch.setattr(room, "_try", lambda *args: tried.append(args) or original(*args))
@@ -177,8 +185,8 @@ def test_what_another_search_trained_is_not_trained_again(
     """Protects hours from a space that is drawn anew, and the order of trials from what was known:
     they are those of a search that starts from nothing."""
     quietly(study, places, folder)
-    turned = {key: choices[::-1] for key, choices in study.study.searches["dlinear"].space.items()}
-    other = with_search(study, space=turned, trials={"Small": 6})
+    turned = {key: choices[::-1] for key, choices in study.study.searches[0].space.items()}
+    other = with_search(study, space=turned, trials=6)
     trained: list[Any] = []
     attempt = room._try
     monkeypatch.setattr(room, "_try", lambda *a: trained.append(a) or attempt(*a))
@@ -196,7 +204,7 @@ def test_trials_of_other_settings_or_code_do_not_count(
 ) -> None:
     """Protects from a winner that was found under another recipe, and what was tried before from
     being lost."""
-    small = with_search(study, trials={"Small": 2})
+    small = with_search(study, trials=2)
     first = quietly(small, places, folder)
     recipe = replace(study.study.recipes["dlinear"], train={"epochs": 1})
     recipes = {**study.study.recipes, "dlinear": recipe}
@@ -204,7 +212,7 @@ def test_trials_of_other_settings_or_code_do_not_count(
     trials = quietly(other, places, folder)["trials"]
     assert len(trials) == 2
     assert {trial["validation"]["4"]["epochs"] for trial in trials} == {1}
-    wider = {**study.study.searches["dlinear"].space, "train.epochs": (1, 2)}
+    wider = {**study.study.searches[0].space, "train.epochs": (1, 2)}
     moved = with_search(other, space=wider)
     trials = quietly(moved, places, folder)["trials"]
     assert len(trials) == 2
@@ -226,23 +234,14 @@ def test_a_trial_that_fails_is_recorded_and_never_wins(
     assert record["best"]["settings"] == fine["settings"]
 
 
-@pytest.mark.usefixtures("folder")
-def test_a_data_set_without_a_budget_is_named(study: Params, places: Places, folder: Path) -> None:
-    """Protects from a search without an end, or none at all."""
-    with pytest.raises(InputError, match="no budget for dlinear on Gone"):
-        search("dlinear", "Gone", study, places, folder, note=lambda _: None)
-    with pytest.raises(InputError, match="no budget for naive on Small"):
-        search("naive", "Small", study, places, folder, note=lambda _: None)
-
-
 def test_names_select_searches_and_a_wrong_one_is_told(study: Params) -> None:
     """Protects from a night that searches everything, or nothing, for a name misspelt."""
-    searches = {
-        "dlinear": replace(SEARCH, trials={"Small": 1, "Gone": 1}),
-        "s2tx": replace(SEARCH, trials={"Small": 1}, space={}),
-    }
+    searches = (
+        replace(SEARCH, data_sets=("Small", "Gone")),
+        replace(SEARCH, recipe="s2tx", space={}),
+    )
     params = replace(study, study=replace(study.study, searches=searches))
-    whole = [("dlinear", "Small"), ("dlinear", "Gone"), ("s2tx", "Small")]
+    whole = [(searches[0], "Small"), (searches[0], "Gone"), (searches[1], "Small")]
     assert _selected(params, (), ()) == whole
     assert _selected(params, ("dlinear",), ()) == whole[:2]
     assert _selected(params, (), ("Small",)) == whole[::2]
@@ -261,13 +260,13 @@ def test_a_key_that_is_no_setting_is_named(study: Params, places: Places, folder
 
 def test_every_setting_of_the_projects_space_fits(params: Params) -> None:
     """Protects days of search from a choice that the model refuses in the last trial."""
-    for recipe, wanted in params.study.searches.items():
+    for wanted in params.study.searches:
         base = propose(wanted, [], None)
         assert base == {key: choices[0] for key, choices in wanted.space.items()}
-        for data in wanted.trials:
+        for data in wanted.data_sets:
             for key, choices in wanted.space.items():
                 for choice in choices:
-                    settings_of(recipe, data, base | {key: choice}, params)
+                    settings_of(wanted, data, base | {key: choice}, params)
 
 
 def test_the_recipes_hold_what_the_searches_found(params: Params) -> None:
@@ -276,12 +275,12 @@ def test_the_recipes_hold_what_the_searches_found(params: Params) -> None:
         record = json.loads(path.read_text())
         recipe, data = record["recipe"], record["data"]
         assert path.stem == f"{data}-{recipe}"
-        wanted = params.study.searches[recipe]
+        [(wanted, _)] = _selected(params, (recipe,), (data,))
         space = {key: list(choices) for key, choices in wanted.space.items()}
         # The order of the keys decides the trials.
         assert list(record["space"].items()) == list(space.items())
         assert record["barred"] == [dict(each) for each in wanted.barred]
-        assert record["budget"] == wanted.trials[data] == len(record["trials"])
+        assert record["budget"] == wanted.trials == len(record["trials"])
         assert (record["horizons"], record["seed"]) == (list(wanted.horizons), wanted.seed)
-        chosen = params.study.recipes[recipe].data_sets[data]
-        assert {key: chosen[key] for key in wanted.space} == record["best"]["settings"]
+        found = settings_of(wanted, data, record["best"]["settings"], params)
+        assert [resolve(each.cell, params).key for each in found] == [each.key for each in found]

@@ -21,7 +21,7 @@ from tests.conftest import ROOT
 def with_recipe(study: Params, **changes: object) -> Params:
     recipe = replace(study.study.recipes["dlinear"], **changes)  # type: ignore[arg-type]
     recipes = {**study.study.recipes, "dlinear": recipe}
-    return replace(study, study=replace(study.study, recipes=recipes, searches={}))
+    return replace(study, study=replace(study.study, recipes=recipes, searches=()))
 
 
 def test_every_recipe_of_the_project_fits(params: Params) -> None:
