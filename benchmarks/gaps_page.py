@@ -19,7 +19,8 @@ def section(record: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"`{record['receipt']['command'].split(' --')[0]}`: {record['receipt']['protocol']}. What "
         "a local patch reads, on average over windows, variates, blocks and heads: the share that "
-        "goes to empty patches (their number in brackets)."
+        "goes to empty patches (their number in brackets; as many of as many patches is what an "
+        "attention gives that takes no notice of the gap)."
     )
     yield ""
     rows = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 from benchmarks import gaps_page
@@ -29,8 +29,10 @@ place. Here all three are said, and one command repeats it: `s2tx study missing`
 `study.missing` of `params.yaml`; a receipt a cell in `results/missing/`).
 
 - **What is hidden**: *blocks* of 24 steps of one variate, up to the rate; single *points*; a
-  *sensor* for 28 blocks on end; a *blackout* of all variates for 24 steps; the *tail*, the newest
-  steps of every look-back. Masks are seeded and over rows: all models see the same gaps.
+  *sensor*, one variate, for 28 blocks in a row (672 steps: all that `best` reads); a *blackout* of
+  all variates for 24 steps; the *tail*, the newest steps of every look-back. Masks are seeded and
+  over rows: all models see the same gaps. The rate is that of the whole table; what of it falls on
+  the look-backs of the test windows, and what another draw would give, stands below.
 - **From whom**: under the protocol *test*, from the inputs of test windows alone, and the weights
   are those of the grid, trained on complete data. Under *trained*, from the inputs of training
   windows too, by another draw at the same rate.
@@ -70,6 +72,7 @@ def page(
             "*Rise of the MSE over that on complete data as blocks of the test inputs go missing; "
             "every model is told what is missing.*"
         )
+    sections.append("\n".join(_draws(results)))
     sections.append("\n".join(_parts(results, parts)))
     if gaps is not None:
         sections.append("\n".join(gaps_page.section(gaps)))
@@ -82,8 +85,8 @@ def page(
     old = [cell_name(each) for each in tree["cells"] if each["earlier_code"]]
     if old:
         sections.append(
-            "## Weights of earlier code\n\nTrained under the present settings before the code that "
-            f"decides weights last changed, and scored by the present code: {', '.join(old)}."
+            "## Weights of earlier code\n\nTrained under the present settings, before the code "
+            f"that decides weights last changed: {', '.join(old)}."
         )
     return "\n\n".join(part.strip("\n") for part in sections) + "\n"
 
@@ -165,31 +168,31 @@ def _claims(results: Results) -> Iterator[str]:
     """What was claimed or wanted, and whether it holds."""
     yield "## What holds"
     yield ""
+    yield (
+        f"At {RATE:.0%} missing, in blocks, on {'-'.join(map(str, WHERE))}. Where several masks "
+        "were drawn, the rise is the mean over them, with the deviation, and judged by the mean."
+    )
+    yield ""
     rows = []
     for recipe, claim in (("paper", CLAIMED), ("sst", CLAIMED_SST)):
-        found = {
-            f"test, {fill}": _blocks(results, *WHERE, recipe, RATE, fill)
-            for fill in ("mask", *FILLS)
-        }
-        found["trained, mask"] = _trained_rise(results, *WHERE, recipe)
-        known = {label: rise for label, rise in found.items() if rise is not None}
-        shown = ", ".join(f"{label} {_share(rise)}" for label, rise in known.items())
-        held = _verdict(min(known.values(), default=None), claim)
+        rises = {f"test, {fill}": _over_masks(results, recipe, fill) for fill in ("mask", *FILLS)}
+        rises["trained, mask"] = _alone(_trained_rise(results, *WHERE, recipe))
+        known = {label: found for label, found in rises.items() if found}
+        held = [label for label, found in known.items() if fmean(found) <= claim]
         rows.append(
             [
-                f"`{recipe}` at 40 % missing on ETTh1-96 loses at most {claim:.1%}, as the paper "
-                "says, in one of these ways",
-                shown,
-                held,
+                f"`{recipe}` loses at most {claim:.1%}, as the paper says, in one of these ways",
+                "; ".join(f"{label}: {_rise(found)}" for label, found in known.items()),
+                f"yes: {'; '.join(held)}" if held else "no" if known else "not run",
             ]
         )
     for recipe, (fill, told) in product(("best", "best_masked"), _WAYS.items()):
-        rise = _blocks(results, *WHERE, recipe, RATE, fill)
+        found = _over_masks(results, recipe, fill)
         rows.append(
             [
-                f"`{recipe}`, {told}, loses at most {WANTED:.0%} there (test, {fill})",
-                _share(rise),
-                _verdict(rise, WANTED),
+                f"`{recipe}`, {told}, loses at most {WANTED:.0%} (test, {fill})",
+                _rise(found),
+                _verdict(fmean(found) if found else None, WANTED),
             ]
         )
     for data, horizon in (WHERE, ("ETTh1", 720)):
@@ -204,13 +207,46 @@ def _claims(results: Results) -> Iterator[str]:
         cost = fmean(costs) if costs else None
         rows.append(
             [
-                f"and on complete data, {data}-{horizon}, costs at most {WANTED_CLEAN:.0%} "
-                "beside `best`",
+                f"`best_masked` costs at most {WANTED_CLEAN:.0%} beside `best` on complete data, "
+                f"{data}-{horizon}",
                 _share(cost),
                 _verdict(cost, WANTED_CLEAN),
             ]
         )
     yield from table(["claim", "found", "holds"], rows)
+
+
+def _over_masks(results: Results, recipe: str, fill: str) -> list[float]:
+    """The rise under each mask that was drawn at the rate of the claims; else under the study's."""
+    drawn = results.draws(*WHERE, recipe, pattern="block", rate=RATE, fill=fill)
+    return [rise for _, _, rise in drawn] or _alone(_blocks(results, *WHERE, recipe, RATE, fill))
+
+
+def _alone(rise: float | None) -> list[float]:
+    return [] if rise is None else [rise]
+
+
+def _draws(results: Results) -> Iterator[str]:
+    """How much of a figure is the draw of the mask."""
+    yield "## How much of it is the draw?"
+    yield ""
+    recipes = [name for name in results.recipes(*WHERE) if results.draws(*WHERE, name)]
+    if not recipes:
+        yield "Not run."
+        return
+    yield (
+        f"ETTh1-96, blocks at {RATE:.0%}, with the first seed's weights: the rise under several "
+        "masks. In brackets the share that a mask hides of the test windows' look-backs."
+    )
+    yield ""
+    rows = []
+    for recipe, fill in product(recipes, ("mask", *FILLS)):
+        found = results.draws(*WHERE, recipe, pattern="block", rate=RATE, fill=fill)
+        if found:
+            cells = [f"{_share(rise)} ({hidden:.1%})" for _, hidden, rise in found]
+            rows.append([f"`{recipe}`", fill, *cells, _rise([rise for *_, rise in found])])
+    seeds = [seed for seed, *_ in results.draws(*WHERE, recipes[0], fill=rows[0][1])]
+    yield from table(["recipe", "fill", *(f"mask {seed}" for seed in seeds), "mean"], rows)
 
 
 def _parts(results: Results, parts: Sequence[str]) -> Iterator[str]:
@@ -385,6 +421,13 @@ def _not_run(reasons: Mapping[str, str]) -> Iterator[str]:
     for reason in dict.fromkeys(reasons.values()):
         names = [name for name, why in reasons.items() if why == reason]
         yield f"- {reason}: {', '.join(names)}"
+
+
+def _rise(rises: Sequence[float]) -> str:
+    """The mean, with the sample deviation where there are several."""
+    if len(rises) < 2:
+        return _share(rises[0] if rises else None)
+    return f"{_share(fmean(rises))} ± {stdev(rises):.1%} ({len(rises)} masks)"
 
 
 def _share(value: float | None) -> str:

@@ -46,6 +46,17 @@ class Results:
                     found.append(line["mse"] / record["clean"]["mse"] - 1)
         return fmean(found) if found else None
 
+    def draws(
+        self, data: str, horizon: int, recipe: str, **condition: Any
+    ) -> list[tuple[int, float, float]]:
+        """Of each mask that was drawn: its seed, the share it hides, and the rise of the MSE."""
+        return [
+            (line["seed"], line["hidden"], line["mse"] / record["clean"]["mse"] - 1)
+            for record in self.of(data, horizon, recipe)
+            for line in record.get("draws", ())
+            if condition.items() <= line.items()
+        ]
+
 
 def _name(record: Mapping[str, Any]) -> tuple[str, int, str, str]:
     cell = record["cell"]

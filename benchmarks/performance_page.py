@@ -20,13 +20,15 @@ def render(results: Mapping[str, Any]) -> str:
 
 
 def _head(title: str, name: str, result: Mapping[str, Any]) -> Iterator[str]:
-    where, code = result["conditions"], str(result["receipt"]["code"])[:12]
+    where = result["conditions"]
+    commit, dirty, _ = str(result["receipt"]["code"]).partition("+")
+    code = commit[:12] + (" with changes" if dirty else "")
     yield from (
         "",
         f"### {title}",
         "",
         f"`python -m benchmarks.{name}`: {where['threads']} threads of {where['processor']}, load "
-        f"before {where['load_before']}, commit `{code}`, in "
+        f"before {where['load_before']}, commit {code}, in "
         f"[results/{name}.json](../results/{name}.json).",
         "",
     )

@@ -14,22 +14,29 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
         yield f"| {' | '.join(row)} |"
 
 
-def search(records: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """What each search tried, in the order of trial; who took the place is bold."""
+def search(records: Iterable[Mapping[str, Any]], waiting: Sequence[str] = ()) -> Iterator[str]:
+    """What each search tried, in the order of trial; who took the place is bold.
+
+    Args:
+        records: the files of ``results/search/``.
+        waiting: searches that were not run yet.
+    """
     yield "## How the settings were chosen"
     yield ""
     yield (
-        "By `s2tx study search`, on validation windows alone: it never reads a test window. The "
-        "budget of each search is fixed before it begins. The first trial takes the first choice "
-        "of every key, the plain one; each next changes one key of the champion, and when all such "
-        "changes were tried, Optuna proposes. A trial takes the champion's place if its error, the "
-        "mean over the horizons, is lower, and with the confidence of section `promote` in a "
-        "paired t test over stretches as long as the horizon: there are few, and neighbours share "
-        "half of their steps, so that it is still surer than it should be. Every trial is shown, "
-        "those that took the place in bold; the last one's settings are those of the recipe in "
-        "`params.yaml`, at every horizon and seed. A recipe and data set that is not here was not "
-        "searched, and is the recipe as it stands."
+        "`s2tx study search` reads validation windows only. Trial 1 is the plain setting, the "
+        "first choice of every key. Each next one changes one key of the champion; when all such "
+        "changes were tried, Optuna proposes. A challenger takes the place only if its validation "
+        "MSE, averaged over the horizons, is lower and a one-sided paired t test over stretches "
+        "as long as the horizon agrees, with the confidence of section `promote`. Stretches are "
+        "few and neighbours overlap, so the test is somewhat too sure, and each challenger is "
+        "tested anew: among six that are no better, one wins by luck in almost every second "
+        "search. Bold trials took the place; the last bold one is what `params.yaml` holds, at "
+        "every horizon and seed."
     )
+    if waiting:
+        yield ""
+        yield f"Not searched yet: {', '.join(waiting)}."
     for record in records:
         keys = list(record["space"])
         varied = [key for key in keys if len(record["space"][key]) > 1]
@@ -74,9 +81,10 @@ def context(record: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield (
         f"`{record['receipt']['command'].split(' --')[0]}`: on the trained weights of a cell, over "
-        "every test window, the cross-attention is given the context Z_g of another window "
-        "(shuffled), or the mean of its own tokens in the place of each (averaged); the head, "
-        "where it reads Z_g, that of another window. How much worse is the forecast?"
+        "every test window, the cross-attention is given the context Z_g of another window, half "
+        "of the test rows away (shuffled), or the mean of its own tokens in the place of each "
+        "(averaged); the head, where it reads Z_g, that of another window. How much worse is the "
+        "forecast?"
     )
     yield ""
     labels = ("cross_shuffled", "cross_averaged", "head_shuffled")
@@ -93,10 +101,11 @@ def context(record: Mapping[str, Any]) -> Iterator[str]:
         f"Another window's context in the cross-attention changes the MSE of these cells by "
         f"{_range(record, labels[0])}; the mean of its tokens by {_range(record, labels[1])}; "
         f"another window's context in the head by {_range(record, labels[2])}. Where the first is "
-        "small and the second large, the cross-attention reads the places of the tokens, which are "
-        "the same for every window, and not what the window holds: it does not earn its name. "
-        "Where the third is large, the head does read the content; where half of the forecast is a "
-        "linear map's (`linear`), the network's own change is twice as large."
+        "small and the second large, the cross-attention seems to read the places of the tokens, "
+        "which are the same for every window, and not what the window holds (though a mean of "
+        "tokens is also something that it never met). Where the third is large, the head does read "
+        "the content; where half of the forecast is a linear map's (`linear`), the network's own "
+        "forecast changes twice as much."
     )
     yield ""
     yield (

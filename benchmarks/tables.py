@@ -16,6 +16,7 @@ from benchmarks import gaps_page, grid_page, missing_page, performance_page
 from benchmarks.project import RESULTS, ROOT
 from s2tx.paths import write_text
 from s2tx.studies.plain import read_params
+from s2tx.study_params import StudyParams
 
 BEGIN = "<!-- results:begin (python -m benchmarks.tables) -->"
 END = "<!-- results:end -->"
@@ -40,7 +41,14 @@ def performance() -> str:
 def benchmarks() -> str:
     """The whole of docs/benchmarks.md."""
     searches = [_read(f"search/{path.stem}") for path in sorted(SEARCHES.glob("*.json"))]
-    return grid_page.page(_read("grid"), searches, _read_any("context"))
+    found = {(each["recipe"], each["data"]) for each in searches}
+    waiting = [
+        f"`{each.recipe}` on {data}"
+        for each in _study().searches
+        for data in each.data_sets
+        if (each.recipe, data) not in found
+    ]
+    return grid_page.page(_read("grid"), searches, waiting, _read_any("context"))
 
 
 def missing() -> str:
@@ -49,7 +57,11 @@ def missing() -> str:
 
 
 def _parts() -> tuple[str, ...]:
-    return read_params(ROOT / "params.yaml").study.missing.parts
+    return _study().missing.parts
+
+
+def _study() -> StudyParams:
+    return read_params(ROOT / "params.yaml").study
 
 
 def has_missing() -> bool:
@@ -109,12 +121,19 @@ def _scores(runs: dict[str, Any]) -> Iterator[str]:
         )
         span = f"{window['look_back']} → {window['horizon']}"
         yield f"| {name} | {span} | {run['metrics']['windows']} | {' | '.join(scores)} |"
-    short = [
-        name for name, run in runs.items() if run.get("settings", {}).get("train.epochs", 9) < 3
-    ]
+    yield ""
+    yield (
+        "The S2TX of this table is that of section `model`, with its defaults: neither `paper` nor "
+        "`best` of the study below."
+    )
+    epochs = {name: run.get("settings", {}).get("train.epochs", 9) for name, run in runs.items()}
+    short = [f"{name} for {each}" for name, each in epochs.items() if each < 3]
     if short:
         yield ""
-        yield f"Trained only briefly, to see them through: {', '.join(short)}."
+        yield (
+            f"Trained for few epochs, only to show that the pipeline runs on them: "
+            f"{', '.join(short)}."
+        )
 
 
 def main() -> int:

@@ -94,12 +94,22 @@ class ConditionParams:
 
 
 @dataclass(frozen=True)
+class DrawsParams:
+    """What is scored under several draws of the mask, and at which seeds they are drawn."""
+
+    __pydantic_config__ = STRICT
+    seeds: tuple[int, ...]
+    conditions: tuple[ConditionParams, ...]
+    test: tuple[BlockParams, ...]
+
+
+@dataclass(frozen=True)
 class MissingParams:
     """The study of missing values (see ``s2tx.studies.missing``).
 
-    ``test`` and ``trained`` list the cells of either protocol; ``trained_rates`` and
-    ``block_steps`` are those of the second; ``parts`` are the recipes with one part changed, each
-    beside the first.
+    ``test`` and ``trained`` list the cells of either protocol; ``draws`` are further masks of some
+    of the first; ``trained_rates`` and ``block_steps`` are those of the second; ``parts`` are the
+    recipes with one part changed, each beside the first.
     """
 
     __pydantic_config__ = STRICT
@@ -107,6 +117,7 @@ class MissingParams:
     block_steps: int
     conditions: tuple[ConditionParams, ...]
     test: tuple[BlockParams, ...]
+    draws: DrawsParams
     trained: tuple[BlockParams, ...]
     trained_rates: tuple[float, ...]
     parts: tuple[str, ...]

@@ -8,6 +8,8 @@ from typing import Any
 
 from s2tx import fingerprint as identity
 from s2tx import zoo
+from s2tx.data.split import PARTS, find_borders
+from s2tx.data.table import Card
 from s2tx.params import as_dict
 from s2tx.studies.cell import Places
 from s2tx.studies.record import read_record, write_record
@@ -42,8 +44,29 @@ def read_settled(places: Places, setting: Setting) -> dict[str, Any] | None:
         and recipe == (as_dict(setting.train) if setting.trained else None)
         and receipt["window"] == as_dict(setting.params.window)
         and receipt["data"]["sha256"] == setting.entry.sha256
+        and receipt["split"] == _split(setting, receipt["data"]["rows"])
     )
     return record if same else None
+
+
+def _split(setting: Setting, rows: int) -> dict[str, list[int]]:
+    """Where the parts of a data set of so many rows begin and end."""
+    entry = setting.entry
+    card = Card(
+        name=entry.name,
+        file=entry.file,
+        sha256=entry.sha256 or "",
+        time_column=entry.time_column,
+        step=entry.step,
+        variates=(),
+        split=entry.split,
+        irregular=entry.irregular,
+        source="",
+        licence=entry.licence,
+    )
+    borders = find_borders(rows, card, setting.params.data, setting.params.window)
+    parts = {part: borders.rows(part) for part in PARTS}
+    return {part: [each.start, each.stop] for part, each in parts.items()}
 
 
 def read_any(places: Places, cell: Cell) -> dict[str, Any] | None:

@@ -17,15 +17,17 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from s2tx.data.split import Borders
 from s2tx.errors import InputError
+from s2tx.evaluation.metrics import score
 from s2tx.model.attention import Attention
 from s2tx.model.s2tx import S2TX
 from s2tx.params import Params
-from s2tx.studies.cell import Places, score_test
+from s2tx.studies.cell import Places
 from s2tx.studies.finished import Finished, run_over_cells
 from s2tx.training.bundle import Bundle
 
@@ -35,7 +37,10 @@ Change = Callable[[Tensor], Tensor]  # of (B, D, G, E), or of (B, D, ...) as the
 
 
 def shuffled(z: Tensor) -> Tensor:
-    """Each window gets the context of the one half a batch away; of the same variate."""
+    """Each window gets the context of the one half a batch away, of the same variate.
+
+    Batches are spread over the test rows (see ``_mse``), so that is half of them away.
+    """
     return z.roll(max(len(z) // 2, 1), dims=0)
 
 
@@ -130,7 +135,7 @@ def examine(name: str, params: Params, places: Places, folder: Path | None) -> d
         raise InputError(f"{name} has no global context", "Give a cell of an S2TX that has one")
 
     def measure() -> float:
-        return score_test(bundle, table, done.borders, params).mse
+        return _mse(done, params.evaluate.batch_size)
 
     found: dict[str, Any] = {
         "cell": dataclasses.asdict(done.cell),
@@ -150,6 +155,18 @@ def examine(name: str, params: Params, places: Places, folder: Path | None) -> d
     return found
 
 
+def _mse(done: Finished, batch_size: int) -> float:
+    """Of every test window, in batches that are each spread evenly over the test rows."""
+    bundle = done.bundle
+    origins = done.borders.origins("test", bundle.window.look_back, bundle.window.horizon)
+    batches = -(-len(origins) // batch_size)
+    losses = [
+        score(bundle, done.table, origins[at::batches], bundle.scaler, batch_size).window_mse
+        for at in range(batches)
+    ]
+    return float(np.nanmean(np.concatenate(losses)))
+
+
 def _some(borders: Borders, bundle: Bundle) -> Tensor:
     """Training windows, evenly spread."""
     origins = borders.origins("train", bundle.window.look_back, bundle.window.horizon)
@@ -164,7 +181,7 @@ def _crosses(network: S2TX) -> list[nn.Module]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    protocol = "every test window; shuffled: the context of another window of the batch"
+    protocol = "every test window; shuffled: the context of the window half of the test rows away"
     return run_over_cells("context", __doc__, examine, protocol, arguments)
 
 

@@ -170,14 +170,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         on_cell = None if options.no_collect else _mlflow(project, note)
         reasons: dict[str, str] = {}
+        finished = 0
         for name, reason in run(chosen, places, options.data_dir, note, on_cell):
             reasons |= {name: reason} if reason else {}
+            finished += not reason
             if not options.no_collect:
                 collect(whole, params.study.compared, places, reasons)
     except S2TXError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    return 1 if any(reason.startswith("failed") for reason in reasons.values()) else 0
+    failed = any(reason.startswith("failed") for reason in reasons.values())
+    return 1 if failed or not finished else 0
 
 
 def places_of(project: Project, results: Path | None = None, models: Path | None = None) -> Places:

@@ -8,9 +8,10 @@
   on rows that lose as many.
 
 Either way the masks are seeded and over rows, so that all windows and all models see the same gaps,
-and every test window is scored against complete targets. A cell's figures are a file in
-``results/missing/``, all of them together are ``results/missing.json``. It needs no more than the
-grid does.
+and every test window is scored against complete targets. A rate is that of the whole table; how
+much of the test inputs a draw hides, and how much of a figure is the draw, is told by ``draws``,
+some conditions at several seeds. A cell's figures are a file in ``results/missing/``, all of them
+together are ``results/missing.json``. It needs no more than the grid does.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from s2tx import fingerprint as identity
@@ -69,6 +71,14 @@ def _wanted(params: Params, rate: float | None) -> list[Condition]:
     return [Condition("block", rate, study.block_steps, "mask")]
 
 
+def _draws(params: Params, cell: Cell) -> list[tuple[Condition, int]]:
+    """The conditions of a cell that are scored under several masks, with the seed of each."""
+    draws = params.study.missing.draws
+    if not any(cell in block_cells(params.study, block) for block in draws.test):
+        return []
+    return list(product(conditions(draws.conditions), draws.seeds))
+
+
 def path_of(places: Places, cell: Cell, rate: float | None = None) -> Path:
     """The record of a cell; with ``rate``, of the one trained on rows that lose so many."""
     trained = "" if rate is None else f"-trained-{rate:g}"
@@ -92,27 +102,56 @@ def examine(
     weights = done.record["receipt"]["weights_sha256"]
     path, key = path_of(places, setting.cell), _key(weights, params.study.missing)
     record = read_record(path) or {}
-    scores: list[dict[str, Any]] = record["scores"] if record.get("key") == key else []
-    for condition in _wanted(params, None):
-        described = dataclasses.asdict(condition)
-        if any(described.items() <= line.items() for line in scores):
-            continue
-        figures = score_under(condition, done.bundle, done.table, done.borders, params)
-        scores.append(described | figures)
-        note(
-            f"{setting.cell.name}: {condition.pattern} {condition.rate:g}, {condition.steps} steps,"
-            f" {condition.fill}: MSE {figures['mse']:.4f}"
-        )
+    if record.get("key") != key:
         record = {
             "cell": dataclasses.asdict(setting.cell),
             "protocol": "test",
             "key": key,
             "clean": done.record["test"],
-            "scores": scores,
-            "receipt": _receipt(done.table, weights, params, places),
+            "scores": [],
         }
+    record.setdefault("draws", [])
+    study = params.study.missing
+    wanted = [("scores", each, study.seed) for each in _wanted(params, None)]
+    wanted += [("draws", each, seed) for each, seed in _draws(params, setting.cell)]
+    for kind, condition, seed in wanted:
+        if _lines([(condition, seed)], record[kind]):
+            continue
+        line = dataclasses.asdict(condition)
+        if kind == "draws":
+            line |= {"seed": seed, "hidden": _hidden(condition, seed, done)}
+        own = replace(params, study=replace(params.study, missing=replace(study, seed=seed)))
+        figures = score_under(condition, done.bundle, done.table, done.borders, own)
+        record[kind].append(line | figures)
+        record["receipt"] = _receipt(done.table, weights, params, places)
         write_record(path, record)
+        note(
+            f"{setting.cell.name}: {condition.pattern} {condition.rate:g}, {condition.steps} steps,"
+            f" {condition.fill}, mask {seed}: MSE {figures['mse']:.4f}"
+        )
     return record
+
+
+def _lines(
+    wanted: Sequence[tuple[Condition, int]], lines: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """What of ``lines`` is of a condition and, where a line names one, of the mask's seed."""
+    return [
+        line
+        for condition, seed in wanted
+        for line in lines
+        if dataclasses.asdict(condition).items() <= line.items() and line.get("seed", seed) == seed
+    ]
+
+
+def _hidden(condition: Condition, seed: int, done: Finished) -> float:
+    """Share of the readings in the look-backs of the test windows that a mask hides."""
+    table, window = done.table, done.bundle.window
+    gone = table.observed & ~condition.mask(table, seed).visible
+    ends = np.array(done.borders.origins("test", window.look_back, window.horizon))
+    before = (np.append(0, np.cumsum(each.sum(axis=1))) for each in (gone, table.observed))
+    lost, read = ((sums[ends] - sums[ends - window.look_back]).sum() for sums in before)
+    return float(lost / read)
 
 
 def train_and_examine(
@@ -224,27 +263,31 @@ def collect(params: Params, places: Places, reasons: dict[str, str]) -> dict[str
     for setting, rate in cells_of(params):
         stem = path_of(places, setting.cell, rate).stem
         record = read_record(path_of(places, setting.cell, rate))
-        kept = earlier.get(stem, "not run yet")
-        why = reasons.get(stem, "not run yet" if kept.startswith("not run") else kept)
+        kept = earlier.get(stem, "not run yet").partition("; ")[0]
+        kept = "not run yet" if kept.startswith("not run") else kept
+        why = reasons.get(stem, kept)
         if record is None:
             not_run[stem] = why
             continue
         if not _stands(record, setting, rate, params, places):
-            not_run[stem] = "not run again since settings, weights or code changed"
+            stale = "not run again since settings, weights or code changed"
+            not_run[stem] = reasons.get(stem, stale)
             continue
-        wanted = _wanted(params, rate)
-        found = [
-            line
-            for each in wanted
-            for line in record["scores"]
-            if dataclasses.asdict(each).items() <= line.items()
-        ]
+        seed = params.study.missing.seed
+        wanted = [(each, seed) for each in _wanted(params, rate)]
+        drawn = _draws(params, setting.cell) if rate is None else []
+        found = {
+            "scores": _lines(wanted, record["scores"]),
+            "draws": _lines(drawn, record.get("draws", [])),
+        }
         lines.append(
             {key: record[key] for key in ("cell", "protocol", "clean")}
-            | {"scores": found, "earlier_code": rate is None and read(places, setting) is None}
+            | found
+            | {"earlier_code": rate is None and read(places, setting) is None}
         )
-        if len(found) < len(wanted):
-            not_run[stem] = f"{why}; {len(found)} of {len(wanted)} conditions are"
+        have, of = sum(map(len, found.values())), len(wanted) + len(drawn)
+        if have < of:
+            not_run[stem] = f"{why}; {have} of {of} conditions are"
     result = {
         "receipt": {
             "command": "python -m s2tx.studies.missing",

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from s2tx import fingerprint as identity
-from s2tx.data.catalog import Entry, find
+from s2tx.data.catalog import Entry, find, names
 from s2tx.errors import InputError
 from s2tx.evaluation.evaluate import season_of
 from s2tx.params import ModelParams, Network, Params, TrainParams, WindowParams, as_dict
@@ -114,6 +114,11 @@ def resolve(cell: Cell, params: Params) -> Setting:
         section: dict(getattr(recipe, section)) for section in ("model", "train", "window")
     }
     prefix = f"study.recipes.{cell.recipe}"
+    if unknown := set(recipe.data_sets) - set(names()):
+        raise InputError(
+            f"{prefix}.data_sets has {', '.join(sorted(unknown))}: no such data set",
+            f"Give one of {', '.join(names())}",
+        )
     for dotted, value in recipe.data_sets.get(entry.name, {}).items():
         section, _, key = dotted.partition(".")
         if section not in overrides:

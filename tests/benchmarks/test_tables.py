@@ -76,11 +76,62 @@ def test_cells_stand_with_their_seeds_gaps_and_what_was_not_run() -> None:
     assert "+3.7%" in page  # 0.365 beside the best published 0.352
     assert "| dlinear | ETTh1 | 96 | 0.370 | 0.379 | -2.4% | better |" in page
     assert "| dlinear | ETTh1 | 192 | 0.500 | 0.408 | +22.5% | **no** |" in page
-    assert "| ETTh1 | 96 | best_none | 0.400 / 0.420 | 0.3650 | +9.6% |" in page
+    assert "| look-back |  | 336 | 336 |" in page
+    # Beside the whole one of the same seed, not the mean of two.
+    assert "| best_none | 0.400 / 0.420 | best | 1 | 0.4000 against 0.3600 | +11.1% |" in page
     # The validation of these cells runs against their test.
     assert "| `best_none` (0.600 -> 0.400) | `best` (0.640 -> 0.360) | +11.1% |" in page
-    assert "- no file (1 cells): ECL best 96 (1)" in page
+    assert "- no file (1 cell): ECL best 96 (1)" in page
     assert "## ECL" not in page
+
+
+def test_a_claim_holds_only_beyond_the_noise() -> None:
+    """Protects from a verdict on a gap that another seed would turn."""
+    cells = [cell("best", 96, 0.300 + 0.001 * seed, seed) for seed in (1, 2, 3)]
+    cells += [cell("patchtst", 96, mse, seed) for seed, mse in enumerate((0.30, 0.31, 0.32), 1)]
+    cells += [cell("dlinear", 96, 0.306), cell("paper", 96, 0.304)]
+    tree = some_grid() | {
+        "summary": summary(cells),
+        "cells": {str(at): each for at, each in enumerate(cells)},
+        "not_run": {},
+    }
+    page = grid_page.page(tree)
+    told = "averaged over ETTh1's horizons | 0.3020 against"
+    assert f"`patchtst`, {told} 0.3100 (-2.6%) | lower, within the noise (0.0116) |" in page
+    assert f"`dlinear`, {told} 0.3060 (-1.3%) | lower, within the noise (0.0050) |" in page
+    assert f"`paper`, {told} 0.3040 (-0.7%) | lower, within the noise" in page
+    cells += [cell("dlinear", 96, 0.306, seed) for seed in (2, 3)]
+    cells += [cell("paper", 96, 0.290 + 0.001 * seed, seed) for seed in (2, 3)]
+    cells = [each for each in cells if (each["recipe"], each["mse"]) != ("paper", 0.304)]
+    tree = tree | {"summary": summary(cells)}
+    page = grid_page.page(tree)
+    assert f"`dlinear`, {told} 0.3060 (-1.3%) | yes |" in page
+    assert f"`paper`, {told} 0.2925 (+3.2%) | **no** |" in page
+
+
+def test_even_ground_is_compared_on_the_seeds_of_both() -> None:
+    """Protects the comparison without what `best` has and PatchTST has not."""
+    cells = [cell("best_no_linear", 96, 0.38), cell("patchtst_dropout", 96, 0.37)]
+    cells += [cell("patchtst_dropout", 96, 0.39, 2), cell("paper_s96", 96, 0.4)]
+    cells += [cell("paper_s96_no_cross", 96, 0.41), cell("paper", 96, 0.3)]
+    tree = some_grid() | {
+        "summary": summary(cells),
+        "cells": {str(at): each for at, each in enumerate(cells)},
+        "recipes": ["paper"],
+    }
+    page = grid_page.page(tree)
+    assert "`patchtst_dropout`, ETTh1 at 96 | 0.3800 against 0.3700 (+2.7%) | **no** |" in page
+    assert "| paper_s96_no_cross | 0.410 / 0.430 | paper_s96 | 1 | 0.4100 against 0.4000 |" in page
+
+
+def test_a_training_that_went_on_after_a_kill_says_nothing_of_its_cost() -> None:
+    """Protects the table of times from the half that was left to do."""
+    tree = some_grid()
+    for at, each in tree["cells"].items():
+        each["resumed"], each["seconds"] = at in "02", 100.0 + int(at)
+    page = grid_page.page(tree)
+    assert "| ETTh1 | 96 |  | 103 |" in page  # dlinear went on, of best one of two
+    assert "| ETTh1 | 192 | 101 |  |" in page
 
 
 def test_an_average_needs_every_horizon() -> None:

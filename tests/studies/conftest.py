@@ -13,7 +13,14 @@ from s2tx.params import Params
 from s2tx.paths import Project
 from s2tx.studies.cell import Places
 from s2tx.studies.grid import places_of
-from s2tx.study_params import BlockParams, MissingParams, RecipeParams, SearchParams, StudyParams
+from s2tx.study_params import (
+    BlockParams,
+    DrawsParams,
+    MissingParams,
+    RecipeParams,
+    SearchParams,
+    StudyParams,
+)
 from tests.builders import make_params, make_table
 
 DLINEAR = RecipeParams({"name": "dlinear", "kernel": 5}, {"epochs": 3}, {}, {})
@@ -66,7 +73,7 @@ def study(params: Params) -> Params:
             compared=("naive", "dlinear", "s2tx"),
             recipes={"naive": NAIVE, "dlinear": DLINEAR, "s2tx": S2TX},
             searches=(SEARCH,),
-            missing=MissingParams(1, 6, (), (), (), (), ()),
+            missing=MissingParams(1, 6, (), (), DrawsParams((), (), ()), (), (), ()),
         ),
     )
 

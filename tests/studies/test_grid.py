@@ -152,7 +152,8 @@ def test_a_cell_of_other_settings_is_no_result(study: Params, places: Places, fo
         ("network", {"name": "dlinear", "gone": 5}),
         ("train", as_dict(settings[0].train) | {"epochs": 9}),
         ("window", as_dict(settings[0].params.window) | {"look_back": 9}),
-        ("data", {"sha256": "other"}),
+        ("data", {"sha256": "other", "rows": 900}),
+        ("split", {"train": [0, 600], "validation": [600, 720], "test": [720, 900]}),
     ):
         old = record(places)
         file = places.record(settings[0].cell)
@@ -261,7 +262,7 @@ def test_the_command_runs_lists_and_says_what_failed(
     the exit code tells."""
     tree = yaml.safe_load((ROOT / "params.yaml").read_text())
     window = {"look_back": 48, "short_look_back": 24}
-    fine = tree["study"]["recipes"]["dlinear"] | {"window": window}
+    fine = tree["study"]["recipes"]["dlinear"] | {"window": window, "data_sets": {}}
     tree["study"] |= {
         "data_sets": ["Small"],
         "horizons": [4],
@@ -287,6 +288,9 @@ def test_the_command_runs_lists_and_says_what_failed(
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines == [["Small-4-wild-1", "open"], [NAME, "finished"]]
     assert main(["--recipes", "oracle"]) == 2
+    (tmp_path / "none").mkdir()
+    nowhere = ["--data-dir", str(tmp_path / "none"), "--results", str(tmp_path / "none")]
+    assert main(nowhere) == 1  # nothing of what was asked for could be run
 
 
 @pytest.mark.slow

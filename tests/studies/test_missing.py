@@ -25,11 +25,12 @@ from s2tx.studies.missing import (
     train_and_examine,
 )
 from s2tx.studies.settings import Cell, Setting, resolve
-from s2tx.study_params import BlockParams, ConditionParams, MissingParams
+from s2tx.study_params import BlockParams, ConditionParams, DrawsParams, MissingParams
 from tests.conftest import ROOT
 
 CELL = Cell("Small", 4, "naive", 1)
 BLOCKS = ConditionParams("block", (0.2, 0.5), (6,), ("mask", "forward"))
+DRAWN = ConditionParams("block", (0.5,), (6,), ("mask", "forward"))
 TAILS = ConditionParams("tail", (0.0,), (1, 3), ("forward",))
 
 
@@ -41,6 +42,7 @@ def params(study: Params) -> Params:
         block_steps=6,
         conditions=(BLOCKS, TAILS),
         test=(BlockParams(("Small",), (4,), ("naive", "dlinear"), 1),),
+        draws=DrawsParams((3, 5), (DRAWN,), (BlockParams(("Small",), (4,), ("naive",), 1),)),
         trained=(BlockParams(("Small",), (4,), ("dlinear",), 1),),
         trained_rates=(0.4,),
         parts=(),
@@ -90,15 +92,40 @@ def test_a_killed_study_repeats_nothing(
     setting = finished(CELL, params, places, folder)
     whole = examine(setting, params, places, folder, quietly)
     path = path_of(places, CELL)
-    path.write_text(json.dumps(whole | {"scores": whole["scores"][:4]}))
+    path.write_text(
+        json.dumps(whole | {"scores": whole["scores"][:4], "draws": whole["draws"][:3]})
+    )
     scored: list[Any] = []
     original = room.score_under
     monkeypatch.setattr(room, "score_under", lambda *args: scored.append(args) or original(*args))
-    assert examine(setting, params, places, folder, quietly)["scores"] == whole["scores"]
-    assert len(scored) == 2
+    again = examine(setting, params, places, folder, quietly)
+    assert (again["scores"], again["draws"]) == (whole["scores"], whole["draws"])
+    assert len(scored) == 2 + 1
     path.write_text(json.dumps(whole | {"key": "of other weights"}))
     examine(setting, params, places, folder, quietly)
-    assert len(scored) == 2 + 6
+    assert len(scored) == 3 + 6 + 4
+
+
+def test_draws_are_of_their_seeds_and_say_what_they_hide(
+    params: Params, places: Places, folder: Path
+) -> None:
+    """Protects a verdict from one lucky mask, and from a rate that the test inputs do not have."""
+    setting = finished(CELL, params, places, folder)
+    record = examine(setting, params, places, folder, quietly)
+    table = bring(setting.entry, folder, places.results)
+    assert [(line["fill"], line["seed"]) for line in record["draws"]] == [
+        ("mask", 3), ("mask", 5), ("forward", 3), ("forward", 5)
+    ]  # fmt: skip
+    window = setting.params.window
+    for line in record["draws"]:
+        visible = Condition("block", 0.5, 6, "mask").mask(table, line["seed"]).visible
+        looks = [visible[row - window.look_back : row] for row in range(720, 900 - 4 + 1)]
+        assert line["hidden"] == pytest.approx(1 - np.mean(looks))
+    of_study = {(line["rate"], line["fill"]): line["mse"] for line in record["scores"]}
+    assert record["draws"][0]["mse"] == of_study[0.5, "mask"]
+    assert record["draws"][1]["mse"] != of_study[0.5, "mask"]
+    [cell] = collect(params, places, {})["cells"]
+    assert cell["draws"] == record["draws"]
 
 
 def test_weights_that_are_not_those_of_the_record_are_refused(
@@ -167,8 +194,9 @@ def test_what_was_not_run_is_listed(params: Params, places: Places, folder: Path
     result = collect(params, places, {"Small-4-dlinear-1": "no weights"})
     assert [line["cell"]["recipe"] for line in result["cells"]] == ["naive"]
     assert result["cells"][0]["scores"] == record["scores"][:1]
+    assert collect(params, places, {}) == result  # what was said of them stands, and grows not
     assert result["not_run"] == {
-        "Small-4-naive-1": "not run yet; 1 of 6 conditions are",
+        "Small-4-naive-1": "not run yet; 5 of 10 conditions are",
         "Small-4-dlinear-1": "no weights",
         "Small-4-dlinear-1-trained-0.4": "not run again since settings, weights or code changed",
     }

@@ -83,6 +83,36 @@ def test_a_recipe_of_the_attribution_has_the_named_part_changed_and_no_other(
     }
 
 
+def test_a_recipe_named_after_another_changes_one_part_of_it(params: Params) -> None:
+    """Protects the worth of a part on ETTh1 from the worth of two, and from none where a search
+    took up what the recipe changes."""
+    changed: dict[str, set[str]] = {}
+    names = list(params.study.recipes)
+    for name in names:
+        wholes = [whole for whole in names if name.startswith(f"{whole}_")]
+        if not wholes:
+            continue
+        one, other = (
+            as_dict(setting.spec) | as_dict(setting.train) | as_dict(setting.params.window)
+            for setting in (
+                resolve(Cell("ETTh1", 96, each, 2024), params)
+                for each in (name, max(wholes, key=len))
+            )
+        )
+        changed[name] = {key for key in other if one[key] != other[key]}
+    assert changed == {
+        "paper_no_cross": {"cross_attention"},
+        "paper_no_joint": {"cross_variate"},
+        "paper_time_major": {"time_major"},
+        "paper_s96": {"short_look_back"},
+        "paper_s96_no_cross": {"cross_attention"},
+        "paper_short": {"look_back"},
+        "best_no_linear": {"linear_member"},
+        "best_masked": {"masking"},
+        "patchtst_dropout": {"dropout"},
+    }
+
+
 def test_the_named_recipes_are_what_they_say(params: Params) -> None:
     """Protects the two claims that stand side by side: the paper's model, and ours at its best."""
     paper = resolve(Cell("ETTh1", 720, "paper", 2025), params)
@@ -124,6 +154,7 @@ def test_a_data_set_has_its_own_settings(study: Params) -> None:
         ({"model": {"name": "dlinear"}}, "study.recipes.dlinear.model.kernel is missing"),
         ({"model": {"name": "oracle"}}, "study.recipes.dlinear.model.name is 'oracle'"),
         ({"window": {"look_back": 1}}, "study.recipes.dlinear.window.short_look_back is 24"),
+        ({"data_sets": {"Smal": {}}}, "study.recipes.dlinear.data_sets has Smal: no such data set"),
         ({"data_sets": {"Small": {"epochs": 3}}}, "data_sets.Small.epochs is not a setting"),
     ],
 )
