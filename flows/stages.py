@@ -53,7 +53,7 @@ def pull(project: Project) -> None:
 
 @task(task_run_name="ingest", **_OUTSIDE)
 def ingest(project: Project, params: Params, source: str) -> Ingested:
-    """Bring in what is new; refused data end the night, and the current version stays."""
+    """Bring in what is new, and commit it; refused data end the night, the version stays."""
     from s2tx.data.ingest import ingest as bring_in
 
     beside = project.root / source  # a worker may stand elsewhere
@@ -63,8 +63,7 @@ def ingest(project: Project, params: Params, source: str) -> Ingested:
         str(beside) if beside.exists() else source,
         append=params.ingest.append,
     )
-    if arrived.changed:
-        versions.commit_data(project, f"Ingest {arrived.card.name}, {arrived.rows} rows")
+    versions.commit_data(project, f"Ingest {arrived.card.name}, {arrived.rows} rows")
     return arrived
 
 

@@ -50,15 +50,16 @@ def add_data(project: Project) -> None:
 def commit_data(project: Project, message: str) -> None:
     """Commit ``data.dvc``, and it alone, so that git can bring this version back.
 
+    Where it is committed already, nothing happens: called after every ingest, it makes up for a
+    commit that failed or was never reached.
+
     Raises:
         S2TXError: git failed; the version is in DVC's cache all the same.
     """
-    for words in (["add", "data.dvc"], ["commit", "--quiet", "--only", "data.dvc", "-m", message]):
-        done = subprocess.run(
-            ["git", *words], cwd=project.root, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise S2TXError(f"git {words[0]} data.dvc failed: {done.stderr or done.stdout}".strip())
+    # Told of ignored and untracked files too, whatever git's settings: neither is committed.
+    if _git(project, "status", "--porcelain", "--ignored", "--untracked-files=normal", "data.dvc"):
+        _git(project, "add", "data.dvc")
+        _git(project, "commit", "--quiet", "--only", "data.dvc", "-m", message)
 
 
 def push(project: Project) -> None:
@@ -125,6 +126,15 @@ def reproduce(project: Project, stage: str, on_line: Callable[[str], None]) -> N
     if exited and int(exited[1]) == InputError.exit_code:
         raise InputError(f"stage {stage} refused its input:\n{tail}", "Mend what it names")
     raise S2TXError(f"stage {stage} failed:\n{tail}")
+
+
+def _git(project: Project, *words: str) -> str:
+    done = subprocess.run(
+        ["git", *words], cwd=project.root, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise S2TXError(f"git {words[0]} data.dvc failed: {done.stderr or done.stdout}".strip())
+    return done.stdout
 
 
 def _dvc(project: Project, *words: str) -> str:

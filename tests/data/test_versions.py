@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -77,6 +78,62 @@ def test_a_failing_push_says_why(repository: Project) -> None:
     """No remote: an error with DVC's own words."""
     with pytest.raises(S2TXError, match=r"dvc push .*data\.dvc failed"):
         versions.push(repository)
+
+
+@pytest.fixture
+def committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A git repository with ``data.dvc`` in it, and nobody's settings but its own."""
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    for variable in ("EMAIL", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"):
+        monkeypatch.delenv(variable, raising=False)
+    _git(tmp_path, "init", "--quiet")
+    _git(tmp_path, "config", "user.useConfigOnly", "true")
+    _git(tmp_path, "config", "user.name", "Test")
+    _git(tmp_path, "config", "user.email", "test@example.org")
+    (tmp_path / "data.dvc").write_text("one")
+    versions.commit_data(Project(tmp_path), "One")
+    return Project(tmp_path)
+
+
+def _git(root: Path, *words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=root, check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+def test_data_are_committed_alone_and_once(committed: Project) -> None:
+    """Protects a night without new rows from an empty commit, and other work from going along."""
+    root = committed.root
+    (root / "other").write_text("somebody's work")
+    _git(root, "add", "other")
+    versions.commit_data(committed, "Nothing new")
+    (root / "data.dvc").write_text("two")
+    versions.commit_data(committed, "Two")
+    assert _git(root, "log", "--format=%s").split() == ["Two", "One"]
+    assert _git(root, "status", "--porcelain").split() == ["A", "other"]
+
+
+def test_a_commit_that_failed_is_made_up_for(committed: Project) -> None:
+    """Protects from a version that git never hears of, because the next try finds nothing new."""
+    root = committed.root
+    (root / "data.dvc").write_text("two")
+    _git(root, "config", "--unset", "user.email")
+    for _ in range(2):  # the second finds data.dvc staged by the first
+        with pytest.raises(S2TXError, match=r"git commit data\.dvc failed"):
+            versions.commit_data(committed, "Two")
+    _git(root, "config", "user.email", "test@example.org")
+    versions.commit_data(committed, "Two")
+    assert _git(root, "show", "HEAD:data.dvc") == "two"
+
+
+def test_an_ignored_data_file_is_no_success(committed: Project) -> None:
+    """Protects from silence where a rule of .gitignore keeps data.dvc out of git."""
+    root = committed.root
+    _git(root, "rm", "--quiet", "--cached", "data.dvc")
+    _git(root, "commit", "--quiet", "-m", "Gone")
+    (root / ".gitignore").write_text("*.dvc")
+    with pytest.raises(S2TXError, match=r"git add data\.dvc failed"):
+        versions.commit_data(committed, "Two")
 
 
 def _fake_dvc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Project:

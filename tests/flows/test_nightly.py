@@ -18,12 +18,14 @@ from flows import nightly as night
 from flows import stages
 from s2tx.data import ingest as arrivals
 from s2tx.data import versions
+from s2tx.data.ingest import Ingested
 from s2tx.errors import InputError, S2TXError
 from s2tx.params import Params
 from s2tx.paths import Project
 from s2tx.registry import ledger
 from s2tx.registry import promote as gate
 from s2tx.registry.store import connect
+from tests.tiny import tiny_table
 
 ROOT = Path(__file__).parents[2]
 NAME = "s2tx-tiny-h6"
@@ -141,6 +143,42 @@ def test_refused_data_end_the_night_before_anything_ran(
     with pytest.raises(InputError, match="line 3"):
         night.nightly(root=str(project.root))
     assert calls == ["ingest"]
+
+
+@pytest.fixture
+def arriving(calls: list[str], tiny: Params, monkeypatch: pytest.MonkeyPatch) -> list[Ingested]:
+    """What each ingest of a night returns, in turn, the last one again; commits are noted."""
+    card = tiny_table().card
+    ends = [Ingested(card, 600, 0, True, ()), Ingested(card, 600, 0, False, ())]
+    sourced = dataclasses.replace(tiny, ingest=dataclasses.replace(tiny.ingest, source="new.csv"))
+    monkeypatch.setattr(night, "load_params", lambda _: sourced)
+
+    def arrive(*_: object, **__: object) -> Ingested:
+        calls.append("ingest")
+        return ends.pop(0) if len(ends) > 1 else ends[0]
+
+    monkeypatch.setattr(arrivals, "ingest", arrive)
+    monkeypatch.setattr(versions, "commit_data", lambda _, message: calls.append(message))
+    return ends
+
+
+def test_a_commit_that_failed_is_tried_again(
+    project: Project,
+    calls: list[str],
+    arriving: list[Ingested],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Protects from a green night whose version git lacks: the second ingest finds no change."""
+
+    def refuse(*_: object) -> None:
+        calls.append("commit")
+        raise S2TXError("git commit data.dvc failed: who are you")
+
+    monkeypatch.setattr(versions, "commit_data", refuse)
+    with pytest.raises(S2TXError, match="who are you"):
+        night.nightly(root=str(project.root))
+    assert calls == ["ingest", "commit"] * 3
+    assert not arriving[0].changed
 
 
 def test_what_fails_outside_is_tried_again(
