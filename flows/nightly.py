@@ -53,15 +53,15 @@ def _night(project: Project, pull: bool) -> Night:
     params = load_params(project.params)
     if pull:
         stages.pull(project)
-    if params.ingest.source:
-        stages.ingest(project, params, params.ingest.source)
+    source = params.ingest.source
+    ingested = stages.ingest(project, params, source) if source else None
     for name in versions.stage_order(project):
         stages.stage(project, name)
     registered = stages.register(project, params)
     decision = stages.promote(project, params)
     forecast = stages.forecast(project, params)
     get_run_logger().info("%s; forecast: %s", decision.reason, forecast.path)
-    return Night(project.root, registered, decision, forecast)
+    return Night(project.root, ingested, registered, decision, forecast)
 
 
 def _serve(cron: str, pull: bool) -> int:

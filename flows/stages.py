@@ -53,7 +53,10 @@ def pull(project: Project) -> None:
 
 @task(task_run_name="ingest", **_OUTSIDE)
 def ingest(project: Project, params: Params, source: str) -> Ingested:
-    """Bring in what is new, and commit it; refused data end the night, the version stays."""
+    """Bring in what is new, and commit it; refused data end the night, the version stays.
+
+    What was found, a failed push among it, is a warning: nothing is lost yet.
+    """
     from s2tx.data.ingest import ingest as bring_in
 
     beside = project.root / source  # a worker may stand elsewhere
@@ -63,6 +66,8 @@ def ingest(project: Project, params: Params, source: str) -> Ingested:
         str(beside) if beside.exists() else source,
         append=params.ingest.append,
     )
+    for finding in arrived.findings:
+        get_run_logger().warning("%s", finding)
     versions.commit_data(project, f"Ingest {arrived.card.name}, {arrived.rows} rows")
     return arrived
 

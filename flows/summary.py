@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from s2tx.data.ingest import Ingested
 from s2tx.forecasting.forecaster import Forecast
 from s2tx.paths import Project
 from s2tx.registry.package import Registered
@@ -19,12 +20,14 @@ class Night:
 
     Attributes:
         root: of the project.
+        ingested: what came in; None where no source is set.
         registered: the version of the trained model.
         decision: whether it is champion now, and why.
         forecast: the file for tomorrow.
     """
 
     root: Path
+    ingested: Ingested | None
     registered: Registered
     decision: Decision
     forecast: Forecast
@@ -34,8 +37,10 @@ class Night:
         made, decision, ahead = self.registered, self.decision, self.forecast
         metrics = json.loads(project.metrics.read_text(encoding="utf-8"))
         hidden = metrics["test_missing"]
+        findings = self.ingested.findings if self.ingested else ()
         lines = [
             "",
+            *(f"ingest    {finding}" for finding in findings),
             "test scores, standardised (every window, lower is better)",
             *(
                 f"  {name:15} MSE {each['mse']:.4f}  MAE {each['mae']:.4f}"

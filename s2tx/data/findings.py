@@ -30,6 +30,9 @@ class Finding:
     message: str
     cure: str
 
+    def __str__(self) -> str:
+        return f"{self.message.rstrip('.')}. {self.cure.rstrip('.')}."
+
 
 @dataclass(frozen=True)
 class Report:

@@ -18,6 +18,7 @@ from flows import nightly as night
 from flows import stages
 from s2tx.data import ingest as arrivals
 from s2tx.data import versions
+from s2tx.data.findings import Finding
 from s2tx.data.ingest import Ingested
 from s2tx.errors import InputError, S2TXError
 from s2tx.params import Params
@@ -179,6 +180,22 @@ def test_a_commit_that_failed_is_tried_again(
         night.nightly(root=str(project.root))
     assert calls == ["ingest", "commit"] * 3
     assert not arriving[0].changed
+
+
+def test_a_push_that_failed_is_told(
+    project: Project,
+    calls: list[str],
+    arriving: list[Ingested],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Protects from a remote that gets nothing for months, and nobody hears of it."""
+    push = Finding("warning", "push", None, "not copied to the remote", "Run later: dvc push")
+    arriving[:] = [dataclasses.replace(arriving[0], findings=(push,))]
+    made = night.nightly(root=str(project.root))
+    told = "not copied to the remote. Run later: dvc push."
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [told]
+    assert f"ingest    {told}" in str(made)
+    assert calls[:2] == ["ingest", "Ingest tiny, 600 rows"]
 
 
 def test_what_fails_outside_is_tried_again(
