@@ -20,10 +20,11 @@ from flows import server, stages
 from flows.summary import Night
 from s2tx.data import versions
 from s2tx.errors import S2TXError
-from s2tx.params import load_params
+from s2tx.params import Params, load_params
 from s2tx.paths import Project
 
 ROOT = Path(__file__).parents[1]
+VALIDATE = "validate"  # the stage after which a champion can forecast from the newest rows
 
 
 @flow(name="nightly", flow_run_name="nightly")
@@ -55,13 +56,33 @@ def _night(project: Project, pull: bool) -> Night:
         stages.pull(project)
     source = params.ingest.source
     ingested = stages.ingest(project, params, source) if source else None
-    for name in versions.stage_order(project):
-        stages.stage(project, name)
-    registered = stages.register(project, params)
-    decision = stages.promote(project, params)
+    done: list[str] = []
+    try:
+        for name in versions.stage_order(project):
+            stages.stage(project, name)
+            done.append(name)
+        registered = stages.register(project, params)
+        decision = stages.promote(project, params)
+    except Exception:
+        if VALIDATE in done:
+            _forecast_all_the_same(project, params)
+        raise
     forecast = stages.forecast(project, params)
     get_run_logger().info("%s; forecast: %s", decision.reason, forecast.path)
     return Night(project.root, ingested, registered, decision, forecast)
+
+
+def _forecast_all_the_same(project: Project, params: Params) -> None:
+    """After a failure, the forecast of the standing champion from the newest rows, if it can."""
+    log = get_run_logger()
+    try:
+        made = stages.forecast(project, params)
+    except Exception as error:  # it must not hide why the night failed
+        log.error("The night failed, and there is no forecast either: %s", error)
+    else:
+        log.warning(
+            "The night failed; the champion, version %d, forecast: %s", made.version, made.path
+        )
 
 
 def _serve(cron: str, pull: bool) -> int:

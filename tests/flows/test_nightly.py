@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import logging
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from s2tx.data import versions
 from s2tx.data.findings import Finding
 from s2tx.data.ingest import Ingested
 from s2tx.errors import InputError, S2TXError
+from s2tx.forecasting import forecaster
 from s2tx.params import Params
 from s2tx.paths import Project
 from s2tx.registry import ledger
@@ -106,7 +108,10 @@ def test_after_a_failed_stage_nothing_is_promoted(
     error: S2TXError,
     code: int,
 ) -> None:
-    """The night stops there, with the stage's message and its exit code, and is not retried."""
+    """The night stops there, with the stage's message and its exit code, and is not retried.
+
+    And nothing is forecast from rows that were not validated.
+    """
 
     def fail(_: Project, stage: str, __: object) -> None:
         calls.append(stage)
@@ -121,6 +126,78 @@ def test_after_a_failed_stage_nothing_is_promoted(
     assert calls == ["zeta", "alpha"]
     assert ledger.champion(connect(project), NAME) is None
     assert not project.forecasts.exists()
+
+
+@pytest.fixture
+def failing(
+    project: Project, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str, S2TXError], None]:
+    """After a good night, whose forecast it takes away and whose champion stays: fails a stage."""
+
+    def fail(at: str, error: S2TXError) -> None:
+        assert night.nightly(root=str(project.root)) is not None
+        shutil.rmtree(project.forecasts)
+        calls.clear()
+
+        def reproduce(_: Project, stage: str, __: object) -> None:
+            calls.append(stage)
+            if stage == at:
+                raise error
+
+        monkeypatch.setattr(versions, "stage_order", lambda _: ["validate", "train", "report"])
+        monkeypatch.setattr(versions, "reproduce", reproduce)
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    "error", [InputError("column x is text", "Mend it"), S2TXError("the loss is nan.")]
+)
+def test_a_failure_after_validate_costs_no_forecast(
+    project: Project,
+    calls: list[str],
+    failing: Callable[[str, S2TXError], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: S2TXError,
+) -> None:
+    """Protects tomorrow: the standing champion forecasts, and the night is red all the same."""
+    failing("train", error)
+    monkeypatch.setattr(night, "ROOT", project.root)
+    monkeypatch.setattr(night, "nightly", _here(project))
+    assert night.main([]) == error.exit_code
+    assert str(error) in capsys.readouterr().err
+    assert calls == ["validate", "train"]
+    assert len(list(project.forecasts.glob("*.csv"))) == 1
+    assert len(ledger.read(ledger.path_of(project))) == 1  # the good night's decision
+
+
+def test_rows_that_are_not_validated_are_not_forecast_from(
+    project: Project, failing: Callable[[str, S2TXError], None]
+) -> None:
+    """Protects from yesterday's forecast under the name of today's."""
+    failing("validate", S2TXError("the disk is full."))
+    with pytest.raises(S2TXError, match="the disk is full"):
+        night.nightly(root=str(project.root))
+    assert not project.forecasts.exists()
+
+
+def test_a_second_failure_hides_not_the_first(
+    project: Project,
+    failing: Callable[[str, S2TXError], None],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Protects the reason of the night: what is to be mended is what failed first."""
+    failing("report", S2TXError("no space for the report."))
+    monkeypatch.setattr(forecaster, "forecast", _away)
+    with pytest.raises(S2TXError, match="no space for the report"):
+        night.nightly(root=str(project.root))
+    assert "no forecast either: away" in caplog.text
+
+
+def _away(*_: object, **__: object) -> None:
+    raise InputError("away", "Wait")
 
 
 def _here(project: Project) -> object:
