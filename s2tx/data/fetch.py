@@ -30,7 +30,8 @@ def fetch(
 
     With a known hash, a copy in the folder is used without the network. Without one, the address
     is asked again, since it may publish new rows. A cut download goes on where it stopped, if the
-    server can; a file whose hash is wrong never gets the good name.
+    server can; a file whose hash is wrong never gets the good name. Of several processes that want
+    the same file one downloads, and the others wait.
 
     Args:
         addresses: tried in turn.
@@ -43,11 +44,26 @@ def fetch(
         InputError: the hash is wrong, or no server has the file.
         S2TXError: no server could be reached.
     """
+    from filelock import FileLock
+
     address_key = hashlib.sha256(addresses[0].encode()).hexdigest()[:12]
     target = folder / f"{(sha256 or address_key)[:12]}-{file or name_of(addresses[0])}"
-    if sha256 and target.is_file() and fingerprint.of_file(target) == sha256:
+    if _holds(target, sha256):
         return target
     folder.mkdir(parents=True, exist_ok=True)
+    # Waits without end: a holder that hears nothing gives up, and the system frees a dead one.
+    with FileLock(target.with_name(target.name + ".lock")):
+        if not _holds(target, sha256):  # the one before us may have brought it
+            _bring(addresses, target, sha256, pause)
+    return target
+
+
+def _holds(target: Path, sha256: str | None) -> bool:
+    return bool(sha256) and target.is_file() and fingerprint.of_file(target) == sha256
+
+
+def _bring(addresses: Sequence[str], target: Path, sha256: str | None, pause: float) -> None:
+    """The body of ``fetch``, for one at a time."""
     part = target.with_name(target.name + ".part")
     if not sha256 and not _tag_file(part).exists():
         _discard(part)  # nothing could tell whether the rest is of the same version
@@ -71,7 +87,7 @@ def fetch(
             )
         part.replace(target)
         _discard(part)
-        return target
+        return
     raise S2TXError(
         f"{'; '.join(reasons)}. Check the network (what was received is kept, a new try resumes), "
         "or bring the file by other means and give it with --from FILE."

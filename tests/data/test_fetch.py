@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -27,6 +29,7 @@ class Server:
         self.statuses: list[int] = []  # what the next answers say instead
         self.ranges: list[str | None] = []
         self.resumable = True
+        self.delay = 0.0  # seconds between the head of an answer and its body
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -61,6 +64,7 @@ class Server:
         request.send_header("Content-Length", str(len(rest)))
         request.send_header("ETag", self.tag)
         request.end_headers()
+        time.sleep(self.delay)
         request.wfile.write(rest[: self.cuts.pop(0)] if self.cuts else rest)
 
 
@@ -76,12 +80,31 @@ def get(server: Server, folder: Path, sha256: str | None = GOOD) -> Path:
     return fetch.fetch([server.address], folder, sha256=sha256, pause=0.01)
 
 
+def kept(folder: Path) -> list[Path]:
+    """What lies there, but for the locks."""
+    return [path for path in folder.iterdir() if path.suffix != ".lock"]
+
+
 def test_downloads_and_names(server: Server, tmp_path: Path) -> None:
     """The plain case."""
     path = get(server, tmp_path)
     assert path.read_bytes() == BODY
     assert path.name.endswith("my table.csv")
-    assert [p for p in tmp_path.iterdir() if p != path] == []
+    assert kept(tmp_path) == [path]
+
+
+@pytest.mark.parametrize(("sha256", "asked"), [(GOOD, 1), (None, 3)])
+def test_downloads_at_once_do_not_meet(
+    server: Server, tmp_path: Path, sha256: str | None, asked: int
+) -> None:
+    """Protects the part file from a second writer, and the server from sending what is here."""
+    server.delay = 0.2
+    with ThreadPoolExecutor(3) as pool:
+        ends = [pool.submit(get, server, tmp_path, sha256) for _ in range(3)]
+        paths = {end.result() for end in ends}
+    assert [path.read_bytes() for path in paths] == [BODY]
+    assert kept(tmp_path) == [*paths]
+    assert server.ranges == [None] * asked
 
 
 def test_a_cut_connection_goes_on_where_it_stopped(server: Server, tmp_path: Path) -> None:
@@ -132,7 +155,7 @@ def test_wrong_bytes_never_get_the_good_name(server: Server, tmp_path: Path) -> 
     server.body = b"something else"
     with pytest.raises(InputError, match=rf"sha256 [0-9a-f]+, expected {GOOD}.*--from FILE"):
         get(server, tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert kept(tmp_path) == []
 
 
 def test_works_offline_from_the_cache(server: Server, tmp_path: Path) -> None:
