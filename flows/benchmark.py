@@ -7,7 +7,6 @@ that none draws from another's random numbers; finished cells are not repeated.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from s2tx import child
 from s2tx.errors import S2TXError
 from s2tx.paths import Project
 from s2tx.studies.collect import collect
@@ -31,14 +31,12 @@ def cell(root: str, name: str, data_dir: str | None) -> str:
     """Run one cell; its output goes to this run's log, and its last line is returned."""
     command = [sys.executable, "-m", "s2tx.studies.grid", "--no-collect", "--cells", name]
     command += ["--data-dir", data_dir] if data_dir else []
-    with subprocess.Popen(
-        command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as child:
+    with child.running(command, root) as program:
         line = ""
-        for line in child.stdout or ():
+        for line in program.stdout or ():
             get_run_logger().info(line.rstrip())
-    if child.returncode:
-        raise S2TXError(f"{name} failed with exit code {child.returncode}: {line.strip()}")
+    if program.returncode:
+        raise S2TXError(f"{name} failed with exit code {program.returncode}: {line.strip()}")
     return line.strip()
 
 
@@ -63,11 +61,17 @@ def benchmark(
         tuple(data_sets or ()), tuple(horizons or ()), tuple(recipes or ()), tuple(seeds or ())
     )
     chosen = select(whole, selection)
-    runs = {
+    runs: dict[str, Any] = {
         each.cell.name: cell.submit(str(project.root), each.cell.name, data_dir) for each in chosen
     }
-    for run in runs.values():
-        run.wait()
+    try:
+        for run in runs.values():
+            run.wait()
+    except BaseException:  # told to stop: the cells are read in threads, which no signal reaches
+        for run in runs.values():
+            run.wrapped_future.cancel()
+        child.end_all()
+        raise
     # A failure is the reason that stands in the cell's place; the others go on.
     ended = {name: str(run.result(raise_on_failure=False)) for name, run in runs.items()}
     collect(whole, params.study.compared, places_of(project), ended)

@@ -1,7 +1,8 @@
 """The one door to DVC: version the data, bring it back, and run the stages.
 
 DVC runs as a child process of this Python, so that its stages find the same ``s2tx``. When another
-process holds DVC's lock, every call waits and tries again.
+process holds DVC's lock, every call waits and tries again; a call that is told to stop ends DVC and
+its stage too.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from s2tx import child
 from s2tx.errors import InputError, S2TXError
 from s2tx.paths import Project
 
@@ -155,21 +157,13 @@ def _run(project: Project, words: list[str], on_line: Callable[[str], None]) -> 
     give_up = time.monotonic() + PATIENCE
     while True:
         lines: deque[str] = deque(maxlen=500)
-        with subprocess.Popen(
-            [sys.executable, "-m", "dvc", *words],
-            cwd=project.root,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        ) as child:
-            assert child.stdout is not None
-            for line in child.stdout:
+        command = [sys.executable, "-m", "dvc", *words]
+        with child.running(command, project.root, environment) as dvc:
+            for line in dvc.stdout or ():
                 lines.append(line)
                 on_line(line.rstrip("\n"))
         output = "".join(lines)
-        locked = child.returncode != 0 and _LOCKED.search(output)
+        locked = dvc.returncode != 0 and _LOCKED.search(output)
         if not locked or time.monotonic() >= give_up:
-            return child.returncode, output
+            return dvc.returncode, output
         time.sleep(PAUSE)

@@ -168,6 +168,22 @@ def test_patience_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         versions.add_data(project)
 
 
+def test_a_call_that_is_told_to_stop_ends_dvc(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A night that hangs on DVC is killed, and DVC lives on and keeps its lock."""
+    script = "import time\nprint('begun')\ntime.sleep(60)"
+    project = _fake_dvc(tmp_path, monkeypatch, script)
+
+    def stop(_: str) -> None:
+        raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        versions.reproduce(project, "any", stop)
+    assert time.monotonic() - began < 30
+
+
 def test_the_stage_finds_this_python_s_scripts(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     """`cmd: s2tx train` must be the s2tx of this environment, activated or not."""
     monkeypatch.setenv("PATH", "/usr/bin")

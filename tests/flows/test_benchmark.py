@@ -11,6 +11,7 @@ import pytest
 from prefect.logging import disable_run_logger
 
 from flows import benchmark
+from s2tx import child
 from s2tx.errors import S2TXError
 from tests.conftest import ROOT
 
@@ -19,7 +20,15 @@ class Future:
     def __init__(self, end: Any) -> None:
         self.end = end
 
-    def wait(self) -> None: ...
+        self.cancelled = False
+        self.wrapped_future = self
+
+    def wait(self) -> None:
+        if isinstance(self.end, KeyboardInterrupt):
+            raise self.end
+
+    def cancel(self) -> None:
+        self.cancelled = True
 
     def result(self, raise_on_failure: bool) -> Any:
         assert not raise_on_failure
@@ -56,6 +65,28 @@ def test_the_cells_of_the_grid_are_fanned_out(
     grid = json.loads((tmp_path / "results" / "grid.json").read_text())
     assert grid["not_run"]["ETTh1-96-best-2024"] == "the loss is nan"
     assert grid["not_run"]["ETTh1-96-paper-2024"] == "not run yet"
+
+
+def test_told_to_stop_no_cell_lives_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects the machine from trainings that nobody waits for any more."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    runs: list[Future] = []
+    calls: list[str] = []
+
+    class Interrupted:
+        def submit(self, *_: object) -> Future:
+            runs.append(Future(KeyboardInterrupt()))
+            return runs[-1]
+
+    def end_all() -> None:
+        calls.append("end_all")
+        assert all(run.cancelled for run in runs)  # or the next in the queue would begin
+
+    monkeypatch.setattr(benchmark, "cell", Interrupted())
+    monkeypatch.setattr(child, "end_all", end_all)
+    with pytest.raises(KeyboardInterrupt):
+        benchmark.benchmark.fn(None, ["ETTh1"], [96], ["dlinear"], root=str(tmp_path))
+    assert calls == ["end_all"]
 
 
 @pytest.mark.slow
