@@ -1,7 +1,8 @@
 """The grid's cells as Prefect tasks: the work of ``s2tx study grid``, several cells at once.
 
 ``python -m flows.benchmark --workers 2 --data-dir FOLDER``. Each cell is a process of its own, so
-that none draws from another's random numbers; finished cells are not repeated.
+that none draws from another's random numbers; finished cells are not repeated. Exit codes: 0 all
+are finished, 1 a cell is not, 2 the input or a setting is at fault.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from s2tx import child
 from s2tx.errors import S2TXError
 from s2tx.paths import Project
-from s2tx.studies.collect import collect
+from s2tx.studies.collect import collect, read
 from s2tx.studies.grid import Selection, places_of, select, settings_of
 from s2tx.studies.plain import read_params
 
@@ -52,10 +53,11 @@ def benchmark(
     """Fan out the cells in the order of worth, and collect them into ``results/grid.json``.
 
     Returns:
-        The last line of each cell, or why it failed.
+        Why each chosen cell that is not finished is not; empty if all are.
     """
     project = Project(Path(root) if root else ROOT)
     params = read_params(project.params)
+    places = places_of(project)
     whole = settings_of(params)
     selection = Selection(
         tuple(data_sets or ()), tuple(horizons or ()), tuple(recipes or ()), tuple(seeds or ())
@@ -73,9 +75,13 @@ def benchmark(
         child.end_all()
         raise
     # A failure is the reason that stands in the cell's place; the others go on.
-    ended = {name: str(run.result(raise_on_failure=False)) for name, run in runs.items()}
-    collect(whole, params.study.compared, places_of(project), ended)
-    return ended
+    unfinished = {}
+    for each in chosen:
+        end = runs[each.cell.name].result(raise_on_failure=False)
+        if isinstance(end, Exception) or read(places, each) is None:
+            unfinished[each.cell.name] = str(end)
+    collect(whole, params.study.compared, places, unfinished)
+    return unfinished
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,11 +98,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         runner: Any = ThreadPoolTaskRunner(max_workers=options.workers)
         wide = benchmark.with_options(task_runner=runner)
         folder = str(options.data_dir.resolve()) if options.data_dir else None
-        wide(folder, options.data_sets, options.horizons, options.recipes, options.seeds)
+        unfinished = wide(
+            folder, options.data_sets, options.horizons, options.recipes, options.seeds
+        )
     except S2TXError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    return 0
+    for name, reason in unfinished.items():
+        print(f"{name}: {reason}", file=sys.stderr)
+    return 1 if unfinished else 0
 
 
 if __name__ == "__main__":

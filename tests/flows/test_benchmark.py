@@ -57,14 +57,35 @@ def test_the_cells_of_the_grid_are_fanned_out(
     cells = Cells()
     cells.root = str(tmp_path)
     monkeypatch.setattr(benchmark, "cell", cells)
-    ended = benchmark.benchmark.fn(
+    absent = "ETTh1-96-dlinear-2025"
+    monkeypatch.setattr(benchmark, "read", lambda _, each: each.cell.name != absent or None)
+    unfinished = benchmark.benchmark.fn(
         "files", ["ETTh1"], [96], ["dlinear", "best"], root=str(tmp_path)
     )
     assert cells.names[:2] == ["ETTh1-96-dlinear-2024", "ETTh1-96-best-2024"]
-    assert sorted(ended) == sorted(cells.names)
+    assert set(unfinished) == {absent, *(name for name in cells.names if "best" in name)}
+    assert unfinished[absent] == f"{absent}: done"  # its last words, and no record of it
     grid = json.loads((tmp_path / "results" / "grid.json").read_text())
     assert grid["not_run"]["ETTh1-96-best-2024"] == "the loss is nan"
     assert grid["not_run"]["ETTh1-96-paper-2024"] == "not run yet"
+
+
+@pytest.mark.parametrize(("unfinished", "code"), [({}, 0), ({"a-96-b-1": "no such file"}, 1)])
+def test_an_unfinished_cell_is_told_by_the_exit_code(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    unfinished: dict[str, str],
+    code: int,
+) -> None:
+    """Protects whoever starts the grid from a script from taking a part of it for the whole."""
+
+    class Flow:
+        def with_options(self, **_: object) -> Any:
+            return lambda *_: unfinished
+
+    monkeypatch.setattr(benchmark, "benchmark", Flow())
+    assert benchmark.main([]) == code
+    assert ("a-96-b-1: no such file" in capsys.readouterr().err) == bool(code)
 
 
 def test_told_to_stop_no_cell_lives_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
