@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from s2tx.data.table import Card, Table
 from s2tx.errors import InputError, S2TXError
-from s2tx.params import Params, WindowParams
+from s2tx.params import Params, WindowParams, as_dict
 from s2tx.paths import Project
 from s2tx.registry import tracking
 from s2tx.registry.store import connect, locked
@@ -67,6 +67,23 @@ def model_name(card: Card, window: WindowParams) -> str:
     return f"s2tx-{card.name}-h{window.horizon}"
 
 
+def require_current(project: Project, params: Params, card: Card) -> None:
+    """The model on disk was trained on the columns of this data set, with this window.
+
+    Raises:
+        InputError: it was not, or there is none.
+    """
+    config = read_config(project.model)
+    then = {**config["data"], **config["window"]}
+    now = {**as_dict(card), **as_dict(params.window)}
+    for key in ("name", "time_column", "step", "variates", *config["window"]):
+        if then[key] != now[key]:
+            raise InputError(
+                f"{project.model} was trained with {key} {then[key]!r}, and it is {now[key]!r} now",
+                "Run: dvc repro",
+            )
+
+
 def register(project: Project, params: Params, serve: Path) -> Registered:
     """Send the run, then register the model on disk; a repeat returns the version that is there.
 
@@ -74,18 +91,19 @@ def register(project: Project, params: Params, serve: Path) -> Registered:
         serve: the models-from-code file (``s2tx.forecasting.SERVE``).
 
     Raises:
-        InputError: there is no trained model, or no validated table, on disk, or its newest rows
-            hold nothing to forecast from.
+        InputError: there is no trained model, or no validated table, on disk, the model is of
+            another data set or window, or the newest rows hold nothing to forecast from.
         UnreachableError: MLflow does not answer.
         S2TXError: the packaged model does not load or predict; nothing was registered.
     """
     from mlflow.exceptions import MlflowException
 
-    run_id = tracking.sync(project, params)
-    client = connect(project)
     config, weights = read_config(project.model), weights_hash(project.model)
     table = Table.read(project.table)
-    name = model_name(table.card, WindowParams(**config["window"]))
+    require_current(project, params, table.card)
+    name = model_name(table.card, params.window)
+    run_id = tracking.sync(project, params)
+    client = connect(project)
     with locked(project, "versions"):
         known = find_version(client, name, str(config["fingerprint"]), weights)
         if known is not None:

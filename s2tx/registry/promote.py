@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from s2tx.data.missing import Mask, read_mask
-from s2tx.data.table import Table
+from s2tx.data.table import Card, Table
 from s2tx.errors import InputError, S2TXError
 from s2tx.params import Params, PromoteParams
 from s2tx.paths import Project
 from s2tx.registry import ledger
 from s2tx.registry.champion import load_version
 from s2tx.registry.compare import Errors, Verdict, compare, score_alone
-from s2tx.registry.package import find_version, model_name
+from s2tx.registry.package import find_version, model_name, require_current
 from s2tx.registry.store import connect
 from s2tx.training.bundle import read_config, weights_hash
 
@@ -78,7 +78,7 @@ def promote(
 
     Raises:
         InputError: there is no validated table, no injected mask of it or no model on disk, or the
-            model is not registered, or ``version`` is of none.
+            model is of another data set or window or not registered, or ``version`` is of none.
     """
     table = Table.read(project.table)
     mask = _read_mask(project, table)
@@ -89,7 +89,8 @@ def promote(
     try:
         client = connect(project)
         kept = dataclasses.replace(kept, champion=ledger.champion(client, name))
-        kept = dataclasses.replace(kept, challenger=_challenger(project, client, name, version))
+        challenger = _challenger(project, params, client, table.card, version)
+        kept = dataclasses.replace(kept, challenger=challenger)
     except InputError:
         raise
     except Exception as error:
@@ -256,15 +257,19 @@ def _read_mask(project: Project, table: Table) -> Mask:
     return mask
 
 
-def _challenger(project: Project, client: MlflowClient, name: str, version: int | None) -> int:
+def _challenger(
+    project: Project, params: Params, client: MlflowClient, card: Card, version: int | None
+) -> int:
     """The version that was named, or that of the model on disk.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or the model on disk is of another data set or window.
     """
+    name = model_name(card, params.window)
     if version is not None:
         _require(client, name, version)
         return version
+    require_current(project, params, card)
     fingerprint = str(read_config(project.model)["fingerprint"])
     found = find_version(client, name, fingerprint, weights_hash(project.model))
     if found is None:

@@ -19,7 +19,8 @@ from s2tx.params import Params
 from s2tx.paths import Project
 from s2tx.registry import tracking
 from s2tx.registry.package import register
-from s2tx.registry.store import address, connect
+from s2tx.registry.promote import promote
+from s2tx.registry.store import address, connect, experiment_id
 from tests.tiny import CPU, put_on_disk, tiny_bundle, tiny_table
 
 
@@ -127,6 +128,28 @@ def test_without_a_model_there_is_a_cure(tmp_path: Path, tiny: Params) -> None:
     """`s2tx register` in a fresh clone."""
     with pytest.raises(InputError, match="dvc repro"):
         register(Project(tmp_path), tiny, SERVE)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("name", "ETTh2"), ("variates", ("load", "wind")), ("horizon", 7)]
+)
+def test_a_model_keeps_the_name_of_its_own_data_and_window(
+    project: Project, tiny: Params, key: str, value: object
+) -> None:
+    """Protects the champion of one data set from another's model, and who changed a setting from
+    a cure that leads back to itself."""
+    params, table = tiny, tiny_table()
+    if key == "horizon":
+        params = dataclasses.replace(tiny, window=dataclasses.replace(tiny.window, horizon=value))  # type: ignore[arg-type]
+    else:
+        card = dataclasses.replace(table.card, **{key: value})  # type: ignore[arg-type]
+        dataclasses.replace(table, card=card).write(project.table)
+    for step in (lambda: register(project, params, SERVE), lambda: promote(project, params)):
+        with pytest.raises(InputError, match=rf"trained with {key} .* now\. Run: dvc repro\."):
+            step()
+    client = connect(project)
+    assert not client.search_model_versions()
+    assert not client.search_runs([experiment_id(client, project)])
 
 
 def test_rows_without_a_reading_are_the_inputs_fault(project: Project, tiny: Params) -> None:
