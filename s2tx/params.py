@@ -88,6 +88,7 @@ class InjectParams:
     def __post_init__(self) -> None:
         _check(0 <= self.rate < 1, "rate", self.rate, "give a share from 0 to below 1")
         _check(self.block_steps >= 1, "block_steps", self.block_steps, "give 1 or more")
+        _check(self.seed >= 0, "seed", self.seed, "give 0 or more")
 
 
 @dataclass(frozen=True)
@@ -219,6 +220,7 @@ class TrainParams:
             _check(getattr(self, key) >= 1, key, getattr(self, key), "give 1 or more")
         for key in ("learning_rate", "clip_norm"):
             _check(getattr(self, key) > 0, key, getattr(self, key), "give more than 0")
+        _check(self.seed >= 0, "seed", self.seed, "give 0 or more")
         _check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "give 0 or more")
         _check(0 < self.warmup < 1, "warmup", self.warmup, "give a share between 0 and 1")
         _check(
@@ -312,6 +314,7 @@ class PromoteParams:
             "give a share of 0 or more, or null for no bound",
         )
         _check(self.resamples >= 100, "resamples", self.resamples, "give 100 or more")
+        _check(self.seed >= 0, "seed", self.seed, "give 0 or more")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """Champion and challenger: the alias moves only to the model that was shown to be better.
 
-Whatever cannot be shown (a score that is missing or not finite, a registry that does not answer, a
-model that does not load) means *keep*. Every decision is a line of the ledger.
+Whatever cannot be shown (a score that is missing or not finite, a model that does not load) means
+*keep*. Where the gate itself fails (a registry that does not answer, a fault in the code) the
+champion stays as well, and the error goes on. Every decision is a line of the ledger, and so is
+every failure.
 """
 
 from __future__ import annotations
@@ -79,6 +81,7 @@ def promote(
     Raises:
         InputError: there is no validated table, no injected mask of it or no model on disk, or the
             model is of another data set or window or not registered, or ``version`` is of none.
+        UnreachableError: the registry does not answer; the champion stays.
     """
     table = Table.read(project.table)
     mask = _read_mask(project, table)
@@ -91,12 +94,13 @@ def promote(
         kept = dataclasses.replace(kept, champion=ledger.champion(client, name))
         challenger = _challenger(project, params, client, table.card, version)
         kept = dataclasses.replace(kept, challenger=challenger)
+        decision = _decide(project, params, client, table, mask, kept, version is not None, by)
     except InputError:
         raise
     except Exception as error:
-        decision = _keep(kept, f"{type(error).__name__}: {error}")
-    else:
-        decision = _decide(project, params, client, table, mask, kept, version is not None, by)
+        failed = _keep(kept, f"{type(error).__name__}: {error}")
+        ledger.record(project, _line(failed, by))
+        raise
     if not decision.promoted:
         ledger.record(project, _line(decision, by))
     return decision
@@ -150,7 +154,11 @@ def _decide(
     named: bool,
     by: str | None,
 ) -> Decision:
-    """Judge, and move the alias if the challenger won; whatever fails, the champion stays."""
+    """Judge, and move the alias if the challenger won; where nothing can be shown, keep.
+
+    Raises:
+        UnreachableError: the registry does not answer any more.
+    """
     try:
         withdrawn = ledger.withdrawn(ledger.read(ledger.path_of(project)), kept.name)
         if kept.challenger in withdrawn and not named:
@@ -161,10 +169,10 @@ def _decide(
             line = _line(decision, by)
             ledger.move(project, client, kept.name, kept.champion, decision.challenger, line)
         return decision
-    except Exception as error:
+    except S2TXError as error:
+        connect(project)  # an outage looks like a model that does not load, and says nothing of it
         by_hand = f"To put it in service unscored: s2tx rollback --to {kept.challenger}"
-        kind = "" if isinstance(error, S2TXError) else f"{type(error).__name__}: "
-        return _keep(kept, f"{kind}{error} {by_hand}")
+        return _keep(kept, f"{error} {by_hand}")
 
 
 def _judge(

@@ -279,20 +279,46 @@ def test_what_fails_outside_is_tried_again(
     project: Project, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that is away for a moment must not cost the night; a stage is never retried."""
-    decide, tries = gate.promote, []
+    reach, tries = gate.connect, []
 
-    def flaky(*arguments: object, **named: object) -> object:
+    def flaky(where: Project) -> object:
         tries.append(1)
-        if len(tries) < 3:
-            raise ConnectionError("away")
-        return decide(*arguments, **named)  # type: ignore[arg-type]
+        with monkeypatch.context() as patch:
+            if len(tries) < 3:
+                patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+                patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+            return reach(where)
 
-    monkeypatch.setattr(gate, "promote", flaky)
+    monkeypatch.setattr(gate, "connect", flaky)
     made = night.nightly(root=str(project.root))
     assert made is not None
     assert made.decision.promoted
-    assert len(tries) == 3
+    lines = ledger.read(ledger.path_of(project))
+    assert [line["action"] for line in lines] == ["keep", "keep", "promote"]
     assert stages.stage.retries == 0
+    assert calls == ["zeta", "alpha", "mid"]
+
+
+def test_a_gate_that_fails_ends_the_night(
+    project: Project,
+    calls: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Protects from nights that all look well while no model can be promoted: exit code 1."""
+    reach = gate.connect
+
+    def away(where: Project) -> object:
+        with monkeypatch.context() as patch:
+            patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+            patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+            return reach(where)
+
+    monkeypatch.setattr(gate, "connect", away)
+    monkeypatch.setattr(night, "ROOT", project.root)
+    assert night.main([]) == 1
+    assert "does not answer" in capsys.readouterr().err
+    assert not project.forecasts.exists()
     assert calls == ["zeta", "alpha", "mid"]
 
 

@@ -17,7 +17,7 @@ from s2tx.registry import promote as gate
 from s2tx.registry.champion import load_champion
 from s2tx.registry.package import register
 from s2tx.registry.promote import promote, rollback
-from s2tx.registry.store import connect
+from s2tx.registry.store import UnreachableError, connect
 from s2tx.training.bundle import Bundle
 from tests.tiny import CPU, put_on_disk, tiny_bundle, tiny_table
 
@@ -235,16 +235,55 @@ def test_a_champion_of_older_code_is_kept_and_explained(
         load_champion(project, NAME, CPU)
 
 
-def test_an_unreachable_registry_keeps(
-    project: Project, tiny: Params, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No answer is no permission; the attempt is on record all the same."""
+def _break_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    decision = promote(project, tiny)
-    assert not decision.promoted
-    assert "does not answer" in decision.reason
-    assert _lines(project)[-1]["action"] == "keep"
+
+
+def test_an_unreachable_registry_promotes_nothing_and_says_so(
+    project: Project, tiny: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects from an outage that passes for a decision: it must be tried again, and on record."""
+    _break_the_connection(monkeypatch)
+    with pytest.raises(UnreachableError, match="does not answer"):
+        promote(project, tiny)
+    (line,) = _lines(project)
+    assert line["action"] == "keep"
+    assert "does not answer" in line["reason"]
+
+
+def test_a_registry_that_goes_away_in_the_gate_is_no_decision(
+    project: Project, tiny: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects a good challenger from an outage that looks like a model that does not load."""
+    _registered(project, tiny, GOOD)
+
+    def gone(*_: object) -> Bundle:
+        _break_the_connection(monkeypatch)
+        raise S2TXError("version 1 does not load")
+
+    monkeypatch.setattr(gate, "load_version", gone)
+    with pytest.raises(UnreachableError, match="does not answer"):
+        promote(project, tiny)
+    assert [line["action"] for line in _lines(project)] == ["keep"]
+
+
+def test_a_fault_in_the_code_is_no_decision(
+    project: Project, tiny: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects from a bug that keeps the old champion every night, with exit code 0."""
+    _registered(project, tiny, GOOD)
+
+    def faulty(*_: object) -> object:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(gate, "score_alone", faulty)
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        promote(project, tiny)
+    assert _champion(project) is None
+    (line,) = _lines(project)
+    assert (line["action"], line["challenger"]) == ("keep", 1)
+    assert line["reason"] == "keep: ZeroDivisionError: a bug"
 
 
 def test_a_champion_that_changed_meanwhile_is_not_overrun(
