@@ -233,13 +233,12 @@ def forecast(
         S2TXError: the registry does not answer, or the champion does not load.
     """
     from s2tx.registry.champion import load_champion
-    from s2tx.registry.package import model_name
+    from s2tx.registry.package import current_card, model_name
 
     if output is not None and output.suffix not in (".csv", ".parquet"):
         raise InputError(f"{output} is neither CSV nor Parquet", "End it with .csv or .parquet")
-    table = Table.read(project.table)
-    frame = table.frame() if input is None else _read(input)
-    name = model_name(table.card, params.window)
+    frame = Table.read(project.table).frame() if input is None else _read(input)
+    name = model_name(current_card(project), params.window)
     bundle, version = load_champion(project, name, params.runtime)
     forecaster = Forecaster(bundle)
     newest = forecaster.newest(frame)

@@ -18,6 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from s2tx.data.read import read_card
 from s2tx.data.table import Card, Table
 from s2tx.errors import InputError, S2TXError
 from s2tx.params import Params, WindowParams, as_dict
@@ -65,6 +66,15 @@ class Registered:
 def model_name(card: Card, window: WindowParams) -> str:
     """Name of the registered model: one for each data set and horizon."""
     return f"s2tx-{card.name}-h{window.horizon}"
+
+
+def current_card(project: Project) -> Card:
+    """Of the validated table; where validate refused it, of the current version of the data.
+
+    Raises:
+        InputError: there is neither.
+    """
+    return Table.read(project.table).card if project.table.exists() else read_card(project)
 
 
 def require_current(project: Project, params: Params, card: Card) -> None:

@@ -20,7 +20,7 @@ from s2tx.paths import Project
 from s2tx.registry import ledger
 from s2tx.registry.champion import load_version
 from s2tx.registry.compare import Errors, Verdict, compare, score_alone
-from s2tx.registry.package import find_version, model_name, require_current
+from s2tx.registry.package import current_card, find_version, model_name, require_current
 from s2tx.registry.store import connect
 from s2tx.training.bundle import read_config, weights_hash
 
@@ -116,11 +116,12 @@ def rollback(
         by: who or what decides.
 
     Raises:
-        InputError: nothing is in service, there is no earlier champion, or no such version.
+        InputError: there are no data, nothing is in service, there is no earlier champion, or no
+            such version.
         S2TXError: the registry does not answer, the version does not load, or the alias moved
             meanwhile.
     """
-    card = Table.read(project.table).card
+    card = current_card(project)
     name = model_name(card, params.window)
     client = connect(project)
     current = ledger.settled(project, client, name)

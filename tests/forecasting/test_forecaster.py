@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from s2tx.data.read import CARD_FILE
 from s2tx.errors import InputError, S2TXError
 from s2tx.forecasting import SERVE
 from s2tx.forecasting.forecaster import Forecast, Forecaster, forecast
 from s2tx.params import Params
-from s2tx.paths import Project
+from s2tx.paths import Project, write_text
 from s2tx.registry.package import register
 from s2tx.registry.promote import promote
 from tests.tiny import CPU, put_on_disk, tiny_bundle, tiny_table
@@ -264,6 +265,20 @@ def test_other_rows_and_another_place(
     read = pd.read_csv(ahead, parse_dates=["when"]) if kind == "csv" else pd.read_parquet(ahead)
     here = Forecaster.load(in_service.model, CPU).predict(frame)
     pd.testing.assert_frame_equal(read, here, check_dtype=False)
+
+
+def test_other_rows_need_no_valid_table(
+    in_service: Project, tiny: Params, frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    """Protects the forecast from rows that a person vouches for, when validate refused the data."""
+    rows = tmp_path / "rows.csv"
+    frame.to_csv(rows, index=False)
+    made = forecast(in_service, tiny, input=rows)
+    in_service.table.unlink()
+    write_text(in_service.data / CARD_FILE, tiny_table().card.to_json())
+    assert forecast(in_service, tiny, input=rows) == made
+    with pytest.raises(InputError, match="dvc repro validate"):
+        forecast(in_service, tiny)
 
 
 def test_files_that_cannot_be_are_refused(

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from s2tx.data.read import CARD_FILE
 from s2tx.errors import InputError, S2TXError
 from s2tx.forecasting import SERVE
 from s2tx.params import Params
-from s2tx.paths import Project
+from s2tx.paths import Project, write_text
 from s2tx.registry import ledger
 from s2tx.registry import promote as gate
 from s2tx.registry.champion import load_champion
@@ -351,6 +352,19 @@ def test_rollback_goes_back_one_champion_at_a_time(project: Project, tiny: Param
         "data_sha256": tiny_table().card.sha256,
         "by": "me",
     }
+
+
+def test_rollback_needs_no_valid_table(project: Project, tiny: Params) -> None:
+    """Protects the way back on the day it is wanted: validate has just refused the data."""
+    for shift in (WORSE, GOOD):
+        _registered(project, tiny, shift)
+        promote(project, tiny)
+    project.table.unlink()
+    with pytest.raises(InputError, match="dvc pull"):
+        rollback(project, tiny)
+    write_text(project.data / CARD_FILE, tiny_table().card.to_json())
+    assert rollback(project, tiny).promoted
+    assert _champion(project) == 1
 
 
 def test_the_next_night_does_not_undo_a_rollback(project: Project, tiny: Params) -> None:
