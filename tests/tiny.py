@@ -22,6 +22,7 @@ from s2tx.params import Params, RuntimeParams
 from s2tx.paths import Project, write_text
 from s2tx.registry.store import connect
 from s2tx.training.bundle import Bundle, weights_hash
+from s2tx.training.train import fingerprint
 from tests.builders import make_params
 
 ROOT = Path(__file__).parents[1]
@@ -72,6 +73,8 @@ def tiny_bundle(table: Table, params: Params, shift: float | None = None) -> Bun
         nn.init.zeros_(network.remainder.bias)
     scaler = Scaler.fit(table.values[:420])
     mark = f"shifted-by-{shift}"
+    if shift is None:
+        mark = fingerprint(table, params.model, params.train, params)
     return Bundle(network.eval(), params.window, scaler, device, spec, table.card, mark)
 
 

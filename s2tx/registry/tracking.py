@@ -60,8 +60,9 @@ class Recorder:
             card = table.card
             with locked(project, "runs"):
                 self._run_id = _find_or_create(
-                    client, project, params, mark, card.name, card.sha256
+                    client, project, mark, card.name, card.sha256, params.window.horizon
                 )
+                _send_params(client, self._run_id, params)
             client.update_run(self._run_id, status="RUNNING")
             self._client = client
         except Exception as error:
@@ -99,7 +100,8 @@ def sync(project: Project, params: Params) -> str:
     """Send the run on disk: params, curves, scores, files, model and tags; mark it complete.
 
     What is there already is not sent again, and a repeat changes nothing. Scores, plots and report
-    are left out while they are of another model than the one on disk.
+    are left out while they are of another model than the one on disk, and so are params while the
+    model was not trained with them.
 
     Returns:
         The id of the run.
@@ -109,20 +111,40 @@ def sync(project: Project, params: Params) -> str:
         UnreachableError: MLflow does not answer.
     """
     config = read_config(project.model)
-    card, mark = config["data"], str(config["fingerprint"])
+    card, mark, horizon = config["data"], str(config["fingerprint"]), config["window"]["horizon"]
+    own = _are_of(params, project, mark)
     client = connect(project)
     # One sender at a time: none sends twice, and SQLite is never asked to write two things at once.
     with locked(project, "runs"):
-        run_id = _find_or_create(client, project, params, mark, card["name"], card["sha256"])
-        _send(client, project, run_id, mark)
+        run_id = _find_or_create(client, project, mark, card["name"], card["sha256"], horizon)
+        if own:
+            _send_params(client, run_id, params)
+        _send(client, project, run_id, mark, [project.params] if own else [])
     return run_id
 
 
-def _send(client: MlflowClient, project: Project, run_id: str, mark: str) -> None:
+def _are_of(params: Params, project: Project, mark: str) -> bool:
+    """Whether the training ``mark`` had these params; said aloud where it had others."""
+    try:
+        table = Table.read(project.table)
+        own = fingerprint(table, params.model, params.train, params) == mark
+    except InputError:
+        own = False
+    if not own:
+        _log.warning(
+            "Settings, code or data changed since the model on disk was trained: its run keeps the "
+            "settings that it has, if any. Train anew with: dvc repro"
+        )
+    return own
+
+
+def _send(
+    client: MlflowClient, project: Project, run_id: str, mark: str, settings: list[Path]
+) -> None:
     """Everything on disk that the run does not hold yet."""
     weights = weights_hash(project.model)
     scored = _scored_files(project, mark, weights)
-    files = {"": [project.params, project.history], "bundle": [project.model], **scored}
+    files = {"": [*settings, project.history], "bundle": [project.model], **scored}
     content = identity.of_json([_contents(files), weights])
     run = client.get_run(run_id)
     if run.data.tags.get(_SENT) == content and run.info.status == "FINISHED":
@@ -166,14 +188,12 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 def _find_or_create(
     client: MlflowClient,
     project: Project,
-    params: Params,
     mark: str,
     data: str,
     data_sha256: str,
+    horizon: int,
 ) -> str:
     """The run of this fingerprint; the caller holds the lock ``runs``."""
-    from mlflow.entities import Param
-
     run_id = find(client, project, mark)
     if run_id is None:
         commit = identity.git_commit(project.root)
@@ -181,9 +201,16 @@ def _find_or_create(
         tags |= {"mlflow.source.name": "s2tx train"}
         tags |= {"s2tx.git_commit": commit} if commit else {}
         tags |= {"mlflow.source.git.commit": commit.split("+")[0]} if commit else {}
-        name = f"{data}-h{params.window.horizon}-{mark[:8]}"
+        name = f"{data}-h{horizon}-{mark[:8]}"
         experiment = experiment_id(client, project)
-        run_id = client.create_run(experiment, tags=tags, run_name=name).info.run_id
+        run_id = str(client.create_run(experiment, tags=tags, run_name=name).info.run_id)
+    return run_id
+
+
+def _send_params(client: MlflowClient, run_id: str, params: Params) -> None:
+    """The settings that the run was trained with."""
+    from mlflow.entities import Param
+
     # A logged param cannot be changed: what is not part of the fingerprint keeps the value
     # that the run first had, and the file params.yaml in the run has the newest.
     known = client.get_run(run_id).data.params
@@ -193,7 +220,6 @@ def _find_or_create(
     absent = [Param(key, value) for key, value in leaves.items() if key not in known]
     for start in range(0, len(absent), 100):
         client.log_batch(run_id, params=absent[start : start + 100])
-    return run_id
 
 
 def _send_curves(

@@ -16,7 +16,6 @@ from s2tx.paths import Project, write_text
 from s2tx.registry import tracking
 from s2tx.registry.store import UnreachableError, connect, experiment_id
 from s2tx.training.fit import Epoch
-from s2tx.training.train import fingerprint
 from tests.tiny import put_on_disk, tiny_bundle, tiny_table
 
 NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens
@@ -69,6 +68,34 @@ def test_a_run_holds_all_that_explains_it(project: Project, tiny: Params) -> Non
     assert "numpy==" in (folder / "environment" / "constraints.txt").read_text()
 
 
+def test_a_run_keeps_the_settings_it_was_trained_with(project: Project, tiny: Params) -> None:
+    """Protects the record of a run from an edit of params.yaml after its training."""
+    run_id = tracking.sync(project, tiny)
+    trained, held = _runs(project)[0].data.params, project.params.read_text()
+    project.params.write_text(f"{held}# edited\n")
+    assert tracking.sync(project, _edited(tiny)) == run_id
+    assert _runs(project)[0].data.params == trained
+    sent = project.mlruns / "artifacts" / run_id / "artifacts" / "params.yaml"
+    assert sent.read_text() == held
+
+
+def test_a_run_that_is_sent_late_gets_no_other_settings(
+    project: Project, tiny: Params, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Protects from a run with settings nobody trained with, made after MLflow was down."""
+    with caplog.at_level(logging.WARNING, logger="s2tx"):
+        run_id = tracking.sync(project, _edited(tiny))
+    assert "changed since the model on disk was trained" in caplog.text
+    assert not _runs(project)[0].data.params
+    assert not (project.mlruns / "artifacts" / run_id / "artifacts" / "params.yaml").exists()
+    assert tracking.sync(project, tiny) == run_id
+    assert _runs(project)[0].data.params["train.epochs"] == str(tiny.train.epochs)
+
+
+def _edited(tiny: Params) -> Params:
+    return dataclasses.replace(tiny, train=dataclasses.replace(tiny.train, epochs=99))
+
+
 def test_scores_of_an_older_model_are_not_sent(project: Project, tiny: Params) -> None:
     """After train and before evaluate, metrics.json still belongs to the model before."""
     metrics = project.metrics.read_text()
@@ -116,15 +143,12 @@ def test_the_curve_over_missing_inputs_has_percent_as_its_steps(
 
 def test_live_curves_and_sync_meet_in_one_run(project: Project, tiny: Params) -> None:
     """What was sent live must not be sent again, and a resumed training goes on in its run."""
-    mark = fingerprint(tiny_table(), tiny.model, tiny.train, tiny)
-    bundle = dataclasses.replace(tiny_bundle(tiny_table(), tiny), fingerprint=mark)
     tracking.Recorder(project, tiny).on_epoch(EPOCHS[0])
     assert _runs(project)[0].info.status == "RUNNING"
     resumed = tracking.Recorder(project, tiny)
     resumed.on_step(1, 2)
     for epoch in EPOCHS:
         resumed.on_epoch(epoch)
-    put_on_disk(project, bundle)
     run_id = tracking.sync(project, tiny)
     assert [run.info.run_id for run in _runs(project)] == [run_id]
     points = connect(project).get_metric_history(run_id, "train_loss")
