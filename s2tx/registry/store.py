@@ -47,6 +47,7 @@ def connect(project: Project) -> MlflowClient:
 
     Raises:
         UnreachableError: it does not; the message names the address and the cure.
+        S2TXError: the project was copied or moved, and its store points to where it was.
     """
     uri = address(project)
     for key, value in _SETTINGS.items():
@@ -59,14 +60,22 @@ def connect(project: Project) -> MlflowClient:
         # Two processes that first open a new database would race in its migration.
         with _one_at_a_time(uri):
             client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-            client.get_experiment_by_name(EXPERIMENT)
-        return client
+            found = client.get_experiment_by_name(EXPERIMENT)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise UnreachableError(
             f"MLflow at {_without_password(uri)} does not answer ({type(error).__name__}: "
             f"{reason}). Start it or mend MLFLOW_TRACKING_URI, then send the run with: s2tx track"
         ) from error
+    home = project.mlruns.resolve()
+    expected = _artifacts(home)
+    if found and _sqlite_folder(uri) == home and found.artifact_location != expected:
+        raise S2TXError(
+            f"{project.mlruns / 'mlflow.db'} keeps its files in {found.artifact_location}, not in "
+            f"{expected}: the project was copied or moved. Put it back there, or begin anew here, "
+            f"without its runs, versions and champions: remove {project.mlruns}"
+        )
+    return client
 
 
 def experiment_id(client: MlflowClient, project: Project) -> str:
@@ -76,7 +85,7 @@ def experiment_id(client: MlflowClient, project: Project) -> str:
         found = client.get_experiment_by_name(EXPERIMENT)
         if found is None:
             place = _sqlite_folder(uri)
-            location = None if place is None else (place / "artifacts").as_uri()
+            location = _artifacts(place) if place else None
             made: str = client.create_experiment(EXPERIMENT, artifact_location=location)
             return made
         if found.lifecycle_stage == "deleted":
@@ -105,6 +114,11 @@ def locked(project: Project, name: str) -> Iterator[None]:
 
 def _sqlite_folder(uri: str) -> Path | None:
     return Path(uri.removeprefix(_SQLITE)).resolve().parent if uri.startswith(_SQLITE) else None
+
+
+def _artifacts(folder: Path) -> str:
+    """Where a SQLite store in ``folder``, resolved, keeps its files."""
+    return (folder / "artifacts").as_uri()
 
 
 @contextlib.contextmanager

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from s2tx.errors import InputError
+from s2tx.errors import InputError, S2TXError
 from s2tx.params import Params
 from s2tx.paths import Project, write_text
 from s2tx.registry import tracking
@@ -211,6 +213,21 @@ def test_the_uri_moves_everything(
     assert list(elsewhere.rglob("report.html"))
     assert (project.mlruns / "mlflow.db").read_bytes() == before
     assert not (project.mlruns / "artifacts").exists()
+
+
+@pytest.mark.parametrize("how", [shutil.copytree, shutil.move])
+def test_a_project_elsewhere_leaves_the_first_alone(
+    project: Project, tiny: Params, tmp_path: Path, how: Callable[..., object]
+) -> None:
+    """Protects a project's files from its copy, and a moved one from advice that cannot help."""
+    tracking.sync(project, tiny)
+    there = Project(tmp_path / "elsewhere")
+    how(project.root, there.root)
+    before = sorted(project.root.rglob("*"))
+    old, new = project.mlruns.as_uri(), there.mlruns.as_uri()
+    with pytest.raises(S2TXError, match=f"in {old}/artifacts, not in {new}/artifacts.* remove "):
+        tracking.sync(there, tiny)
+    assert sorted(project.root.rglob("*")) == before
 
 
 def test_at_once_is_one_run(project: Project, tiny: Params) -> None:
