@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 from s2tx.errors import InputError
 from s2tx.specs import STRICT as _STRICT
-from s2tx.specs import Baseline, Pattern, check_sizes
+from s2tx.specs import Baseline, Pattern, Trained, check_sizes
 from s2tx.specs import check as _check
 from s2tx.study_params import StudyParams
 
@@ -254,7 +254,7 @@ class BaselineParams:
     """What is trained on the same windows, to be scored beside the model."""
 
     __pydantic_config__ = _STRICT
-    network: Annotated[Baseline, _ByName()]
+    network: Annotated[Trained, _ByName()]
     train: TrainParams
 
 
@@ -369,12 +369,23 @@ def load_params(path: Path) -> Params:
         raise InputError(f"{path} is not valid YAML: {error}", "Mend the line it names") from None
     if not isinstance(tree, dict):
         raise InputError(f"{path} holds {type(tree).__name__}, not sections", "Restore it from git")
+    _require_plain_keys(tree, path)
     try:
         # JSON mode is strict about types, yet takes a list for a tuple.
         return TypeAdapter(Params).validate_json(json.dumps(tree, default=str), strict=True)
     except ValidationError as error:
         faults = [_describe(fault) for fault in error.errors(include_url=False)]
         raise InputError(f"{path}: " + "; ".join(faults), "Mend the file and run again") from None
+
+
+def _require_plain_keys(node: Any, path: Path, above: str = "") -> None:
+    """No key is a date or a list, which YAML allows and no setting has."""
+    pairs = node.items() if isinstance(node, dict) else enumerate(node)
+    for key, value in pairs:
+        if not isinstance(key, str | int | float | None):
+            raise InputError(f"{path}: the key {above}{key} is no text", "Put it in quotes")
+        if isinstance(value, dict | list):
+            _require_plain_keys(value, path, f"{above}{key}.")
 
 
 def _describe(fault: Any) -> str:

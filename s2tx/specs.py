@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 STRICT = {"extra": "forbid"}
 
+MAX_TAPS = 32  # of a convolution, what the CPU kernels hold (their CHUNK)
 Pattern = Literal["point", "block", "sensor", "tail", "blackout"]  # see ``s2tx.data.missing.hide``
 
 
@@ -24,7 +25,7 @@ def check(ok: bool, key: str, value: object, cure: str) -> None:
 @dataclass(frozen=True)
 class NaiveParams:
     """Repeat the newest season; ``season`` in steps, 1 for the last value, null for what the
-    step suggests. Nothing is trained."""
+    step suggests. Nothing is trained, so it is no ``Trained``."""
 
     __pydantic_config__ = STRICT
     name: Literal["naive"]
@@ -123,6 +124,9 @@ def check_sizes(network: Any) -> None:
     width, heads, rate = network.width, network.heads, network.dropout
     check(width % heads == 0, "heads", heads, f"divide width ({width})")
     check(0 <= rate < 1, "dropout", rate, "give a rate from 0 to below 1")
+    taps = getattr(network, "conv", 1)
+    check(taps <= MAX_TAPS, "conv", taps, f"give at most {MAX_TAPS}")
 
 
-Baseline = NaiveParams | DLinearParams | PatchTSTParams | ITransformerParams | SSTParams
+Trained = DLinearParams | PatchTSTParams | ITransformerParams | SSTParams
+Baseline = NaiveParams | Trained

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import re
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 import yaml
 
 from s2tx.errors import InputError
+from s2tx.model.compiled.recurrence import CHUNK
 from s2tx.params import Params, as_dict, load_params
+from s2tx.specs import MAX_TAPS
 from tests.conftest import ROOT
 
 TREE = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -78,12 +81,15 @@ def test_an_unknown_key_is_named(tmp_path: Path, key: str) -> None:
         ("inject.seed", -1),
         ("window.short_look_back", 10_000),
         ("model.heads", 5),
+        ("model.conv", 33),
         ("model.global_patches", 12),
         ("model.cross_variate", "yes"),
         ("model.local_stride", 17),
         ("baseline.network.kernel", 24),
         ("baseline.train.seed", -1),
         ("baseline.network.name", "oracle"),
+        ("baseline.network", {"name": "naive", "season": 24}),
+        ("baseline.network", {"name": "naive", "season": None}),
         ("study.seeds", []),
         ("study.horizons", [0]),
         ("study.first", [{"data_sets": ["ETTh1"]}]),
@@ -97,6 +103,7 @@ def test_an_unknown_key_is_named(tmp_path: Path, key: str) -> None:
         ("promote.max_missing_rise", "0.2"),
         ("runtime.device", "tpu"),
         ("validate.physical_ranges", {"OT": [5, 1]}),
+        ("validate.physical_ranges", {dt.date(2024, 1, 1): [1, 5]}),
     ],
 )
 def test_a_bad_value_is_named(tmp_path: Path, key: str, value: object) -> None:
@@ -105,6 +112,11 @@ def test_a_bad_value_is_named(tmp_path: Path, key: str, value: object) -> None:
         load_params(changed(tmp_path, key, value))
     named = {key, "model.global_stride" if key == "model.global_patches" else key}
     assert any(name in str(caught.value) for name in named), str(caught.value)
+
+
+def test_the_convolution_may_have_what_the_kernels_hold() -> None:
+    """Protects from a setting that is read, and then refused at the first step of a training."""
+    assert MAX_TAPS == CHUNK
 
 
 @pytest.mark.parametrize("text", ["", "- a\n", "a: [", "\xff"])

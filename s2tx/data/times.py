@@ -102,10 +102,14 @@ def _best(texts: pd.Series, where: str, zoned: bool) -> pd.Series:
 def _try(texts: pd.Series, form: str, zoned: bool) -> pd.Series:
     if zoned and form != "ISO8601":
         form += "%z"
-    times = pd.to_datetime(texts, format=form, errors="coerce", utc=zoned)
-    # Years that nanoseconds cannot hold are no timestamps here.
+    return in_nanoseconds(pd.to_datetime(texts, format=form, errors="coerce", utc=zoned))
+
+
+def in_nanoseconds(times: pd.Series) -> pd.Series:
+    """``datetime64[ns]``; NaT in years that it cannot hold, which are no timestamps here."""
     outside = (times.dt.year < 1678) | (times.dt.year > 2261)
-    return times.mask(outside).dt.as_unit("ns")
+    inside: pd.Series = times.mask(outside).dt.as_unit("ns")
+    return inside
 
 
 def find_step(times: pd.DatetimeIndex, where: str) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from s2tx.data.profile import take_out_sentinels
 from s2tx.data.table import Table
+from s2tx.data.times import in_nanoseconds
 from s2tx.errors import InputError, S2TXError
 from s2tx.params import Params, RuntimeParams
 from s2tx.paths import Project, write_beside
@@ -130,14 +131,14 @@ def _times(column: pd.Series, rows: range) -> pd.Series:
             parsed = pd.to_datetime(column, errors="coerce", format="ISO8601")
         except ValueError:  # with and without a zone
             parsed = pd.to_datetime(column, errors="coerce", format="ISO8601", utc=True)
-    bad = np.flatnonzero(parsed.isna().to_numpy())
+    times = in_nanoseconds(parsed)
+    bad = np.flatnonzero(times.isna().to_numpy())
     if len(bad):
         first = int(bad[0])
         raise InputError(
             f"column {column.name!r}, row {rows[first]}: {column.iloc[first]!r} is no timestamp",
-            "Write timestamps as 2024-01-31 23:00:00",
+            "Write timestamps as 2024-01-31 23:00:00, between the years 1678 and 2261",
         )
-    times: pd.Series = parsed.dt.as_unit("ns")
     return times
 
 
@@ -229,7 +230,8 @@ def forecast(
         input: rows to forecast from, CSV or Parquet; by default the validated table.
 
     Raises:
-        InputError: the rows do not fit the model or hold no reading, or there is no champion.
+        InputError: the rows do not fit the model or hold no reading, there is no champion, or
+            ``output`` cannot be written.
         S2TXError: the registry does not answer, or the champion does not load.
     """
     from s2tx.registry.champion import load_champion
@@ -237,6 +239,8 @@ def forecast(
 
     if output is not None and output.suffix not in (".csv", ".parquet"):
         raise InputError(f"{output} is neither CSV nor Parquet", "End it with .csv or .parquet")
+    if output is not None and output.is_dir():
+        raise InputError(f"{output} is a folder", "Name a file with --output")
     frame = Table.read(project.table).frame() if input is None else _read(input)
     name = model_name(current_card(project), params.window)
     bundle, version = load_champion(project, name, params.runtime)
@@ -260,12 +264,19 @@ def forecast(
         unseen=tuple(column for column, share in missing.items() if share == 1),
     )
     # Both are whole before either takes its place, the forecast last: who waits for it has both.
-    with write_beside(path) as part, write_beside(made.about) as note:
-        if path.suffix == ".parquet":
-            ahead.to_parquet(part, index=False)
-        else:
-            ahead.to_csv(part, index=False)
-        note.write_text(made.as_json(), encoding="utf-8")
+    try:
+        with write_beside(path) as part, write_beside(made.about) as note:
+            if path.suffix == ".parquet":
+                ahead.to_parquet(part, index=False)
+            else:
+                ahead.to_csv(part, index=False)
+            note.write_text(made.as_json(), encoding="utf-8")
+    except OSError as error:
+        if output is None:
+            raise
+        raise InputError(
+            f"{output} cannot be written ({error})", "Name another file with --output"
+        ) from None
     return made
 
 

@@ -87,6 +87,10 @@ def _drop(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.drop(columns="oil (C)")
 
 
+def _far_ahead(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(when=frame["when"].dt.as_unit("s") + pd.DateOffset(years=7000))
+
+
 def _cell(column: str, value: object) -> object:
     def change(frame: pd.DataFrame) -> pd.DataFrame:
         changed = frame.astype({column: object})
@@ -108,6 +112,8 @@ def _cell(column: str, value: object) -> object:
         (_cell("oil (C)", float("inf")), r"'oil \(C\)', row 591: inf"),
         (_cell("when", "soon"), "'when', row 591: 'soon'"),
         (_cell("when", pd.NaT), "'when', row 591"),
+        (_far_ahead, "'when', row 553: .*9024.* 1678 and 2261"),
+        (lambda f: _far_ahead(f).astype({"when": str}), "'when', row 553: .*9024"),
         (lambda f: f.drop(index=580), r"row 581 is 0 days 02:00:00 after .* 1h"),
         (lambda f: f.iloc[::-1], "after the row before it"),
         (lambda f: pd.concat([f, f.tail(1)]), "0 days 00:00:00 after"),
@@ -286,15 +292,21 @@ def test_files_that_cannot_be_are_refused(
 ) -> None:
     """A wrong path or kind must be said before anything is written."""
     (tmp_path / "bad.parquet").write_text("no parquet")
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "taken.csv.json").mkdir()
+    before = sorted(tmp_path.rglob("*"))
     for arguments in (
         {"output": tmp_path / "x.xlsx"},
+        {"output": tmp_path / "folder.csv"},
+        {"output": tmp_path / "taken.csv"},
+        {"output": tmp_path / "bad.parquet" / "x.csv"},
         {"input": tmp_path / "x.xlsx"},
         {"input": tmp_path / "absent.csv"},
         {"input": tmp_path / "bad.parquet"},
     ):
         with pytest.raises(InputError):
             forecast(in_service, tiny, **arguments)
-    assert not in_service.forecasts.exists()
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_without_a_champion_there_is_a_cure(project: Project, tiny: Params) -> None:
