@@ -38,64 +38,57 @@ INTRODUCTION = """# Benchmarks
 <!-- Made by `python -m benchmarks.tables` from results/grid.json: do not edit. -->
 
 For a reader who does not trust us. Every figure is MSE / MAE on values standardised by the train
-rows, over **every** test window: none is dropped, and the count stands in the table. Settings were
-chosen by validation errors. Where there are several seeds, the mean and its sample deviation are
-shown with their number; one seed has no deviation, and a gap below 0.005 on ETT is then no
-evidence.
+rows, over **every** test window, counted in the tables; `±` is the sample deviation over seeds.
 
-What is less than clean: the test windows were looked at more than once. A first search of `best`
-took whatever had the lowest validation error; a second asked a setting to beat the plain one with
-confidence, as a model in service must. Scored on ETTh1 and ETTh2, the winners of both lost to
-PatchTST, and on validation windows too, at every horizon; so the networks were given norms where
-PatchTST and SST have them, and searched anew at 336. That took several starts, broken off or drawn
-anew after a look at their validation errors: the space and its order, the budget (9, 8, 10, then 7
-trials), and the bar on leaving the context unread, which on ETTh1 had won by a little but would be
-no S2TX. What it found was scored, and still lost to PatchTST on both averages; on validation
-windows it lost on ETTh1 at 96, 192 and 720, and won on ETTh2.
+`paper` is the published S2TX (with SST's norm before the head), `best` what we found better. S2TX,
+SST and PatchTST are trained alike: as many epochs, the same loss, a rate that falls to nothing
+(SST's is a third), averaged weights of which the last are kept; on ETTm1 and Weather on every
+fourth window, where DLinear and iTransformer see all. They are not tuned alike: of `best` many
+settings were searched, of DLinear and iTransformer the look-back, of the others nothing. Published
+figures come from longer trainings with other choices: the section on the baselines holds ours
+against them.
 
-The next looked at 96 and 720, where the one before had not, in a space drawn anew: the head's
-reading of the context was plain, and the short look-back no longer varied. Before it, trainings
-outside of any record showed by their validation errors that on ETTh1 at 720 a head which reads
-every global token fails, and cross-attention too; so the head reads the newest (`head_tokens`).
-While it ran its rule was mended twice, which changed its course: the stretches of all horizons had
-been drawn together, so that three of 720 steps were outvoted by twenty-nine of 96; drawn apart,
-three stretches made the bootstrap far too sure, and a t test took its place. No test error of
-ETTh2, whose outcome that changed, was looked at in between. Scored, it was behind PatchTST on both
-averages still.
+Settings were chosen by validation errors, and none because its test error was lower. But the test
+errors of one search's winner were known when the next was planned, and that is less than clean. On
+the average over ETTh1's and over ETTh2's horizons, what the first four found lost to PatchTST.
 
-The last ones begin at the mean of two forecasts, the network's and a linear map's
-(`linear_member`; PatchTST and the others here have none). That came from validation errors again,
-outside of any record: a map fitted by least squares was nearly as good as the networks on ETTh1 and
-ETTh2 and erred elsewhere, and with it what `best` then was did better in all four trainings, at 96
-and 720. (In the records, without cross-attention, it is three of the four: at ETTh2-720 it makes no
-difference. On ETTm1 at 96, which was not searched, it raised the error of validation and test
-windows alike.) Tried in some of them, by validation errors too: a third forecast, by the global
-path alone; a coin a window in place of one a variate; weights averaged for longer; a local
-attention that sees everything, less dropout. The window of the local attention came into the space,
-and the look-back left it, for no search of these networks that began at 336 had moved to 672. A
-first such search began with cross-attention, as the one before, and kept it on both sets, though
-the errors without it were lower on both: too few stretches to be sure. So the burden was turned
-around, before any of its outcome was scored: the plain choice is now without cross-attention, which
-must earn its place.
+1. The lowest validation error: at 96 (on ETTh1 cut short, at 6 of 8 trials), then at 336 in another
+   space.
+2. At 336; a setting must beat the plain one with confidence, as a model in service must. Its
+   winners lost to PatchTST on validation windows too.
+3. At 336, with norms where PatchTST and SST have them. Drawn anew after looks at validation errors:
+   the space and its order, the budget (9, 8, 10, then 7 trials), and the bar on leaving the context
+   unread, which on ETTh1 had won by a little but would be no S2TX.
+4. At 96 and 720, in a new space. Trainings outside of any record had shown that on ETTh1 at 720
+   cross-attention fails, and so does a head that reads every global token; it reads the newest
+   since. The rule was mended twice midway, which changed the outcome on ETTh2: horizons count
+   alike, and a t test took the place of a bootstrap that was too sure of three stretches. No test
+   error of ETTh2 was looked at meanwhile.
+5. The forecast is the mean of the network's and of a linear map's (`linear_member`; the others have
+   none). Trainings outside of any record favoured it in all four cases, ETTh1 and ETTh2 at 96 and
+   720, later records in three. They also tried a third forecast, by the global path alone; a coin a
+   window in place of one a variate; longer averaging; a local attention that sees everything, with
+   less dropout. The look-back left the space, the window of the local attention came into it. A
+   first such search kept cross-attention, then plain, though errors without it were lower: too few
+   stretches to be sure. So the burden was turned around, before any outcome was scored: without it
+   is plain, and it must earn its place.
+6. `linear_member` came into the space, and ETTm1, Weather and the baselines' look-backs were
+   searched. By then the member had raised the errors of validation and test windows on ETTm1 at 96,
+   and `best`, not searched there, had lost to PatchTST on Weather at 96.
 
-Whether empty patches are passed by (`skip_missing`) was in no search. It is off in `best`, whose
-estimates stand there: on validation windows of ETTh1 with gaps the errors were lower so, at 96 and
-720. That the same showed on test windows, in the table of parts of docs/missing-values.md, had been
-seen before.
+Whether empty patches are passed by (`skip_missing`) was in no search. It is off in `best`, as on
+validation windows of ETTh1 with gaps the errors were lower so; that test windows said the same had
+been seen before.
 
-Earlier records are in `results/search/earlier/` (the errors of their stretches were grouped by
-horizon later, no figure was changed). The validation errors of `best` are better than chance would
-repeat, after so many looks; its test errors were scored after the last search, and no setting of a
-search was taken because its test error was lower.
+What was tried stands below and in `results/search/earlier/` (the stretches of some were grouped by
+horizon later, no figure was changed); that of the first search at 96 is in git's history alone.
+After so many looks the validation errors of `best` are better than chance would repeat, and its
+test errors are not untouched.
 
 Each cell has a receipt in `results/grid/` (data hash, split, settings, code, weights hash, machine,
-history). `s2tx study grid` makes what is missing, `s2tx audit CELL` scores a cell again from its
+history). `s2tx study grid` makes what is missing; `s2tx audit CELL` scores a cell again from its
 weights, also under the protocol that drops the last windows, which explains many a paper's figure.
-The recipes are in section `study` of `params.yaml`: `paper` is the published architecture of S2TX,
-`best` is what we found better. S2TX, SST and PatchTST are trained on one budget: as many epochs,
-the same loss, a rate that decays to nothing, averaged weights of which the last are kept; so no
-epoch is picked. Published figures of the others come from longer trainings with other choices: the
-section on the baselines holds ours against them.
+The recipes are in section `study` of `params.yaml`.
 """
 
 
