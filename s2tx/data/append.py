@@ -11,6 +11,7 @@ import pandas as pd
 from s2tx import fingerprint
 from s2tx.data.findings import some
 from s2tx.data.read import Raw
+from s2tx.data.table import Card
 from s2tx.errors import InputError
 
 
@@ -18,7 +19,8 @@ def merge(current: Raw, arrived: Raw, folder: Path) -> tuple[Raw, int]:
     """Add the rows of ``arrived`` that ``current`` lacks, in the order of time.
 
     The merged table is written to ``folder`` as CSV in one canonical form: time first, the card's
-    column order, shortest digits that read back the same.
+    column order, shortest digits that read back the same. Where a stamp repeats, its first row
+    here is its first row there, its second the second, and so on.
 
     Returns:
         The merged rows (``current`` itself where nothing is new), and how many are new.
@@ -49,14 +51,13 @@ def merge(current: Raw, arrived: Raw, folder: Path) -> tuple[Raw, int]:
             f"{arrived.times[row - 1]} to {arrived.times[row]}",
             "Sort the rows by time",
         )
-    variates = list(card.variates)
-    old = current.frame.set_index(card.time_column)[variates]
-    new = arrived.frame.set_index(card.time_column)[variates]
+    old, new = _by_time(current.frame, card), _by_time(arrived.frame, card)
     _agree(old, new, arrived)
     added = new[~new.index.isin(old.index)]
     if added.empty:
         return current, 0
-    merged = pd.concat([old, added]).sort_index(kind="stable").reset_index(names=card.time_column)
+    merged = pd.concat([old, added]).sort_index(kind="stable")
+    merged = merged.reset_index(level=1, drop=True).reset_index(names=card.time_column)
     path = folder / f"{card.name}.csv"
     path.write_text(canonical_csv(merged, card.time_column), encoding="utf-8", newline="")
     raw = Raw(
@@ -70,16 +71,20 @@ def merge(current: Raw, arrived: Raw, folder: Path) -> tuple[Raw, int]:
 
 def canonical_csv(frame: pd.DataFrame, time_column: str) -> str:
     """The one text of a table."""
-    zone = "+00:00" if frame[time_column].dt.tz is not None else ""
-    stamps = frame[time_column].dt.strftime("%Y-%m-%d %H:%M:%S" + zone)
+    stamps = frame[time_column].map(lambda stamp: stamp.isoformat(sep=" "))
     return frame.assign(**{time_column: stamps}).to_csv(index=False, lineterminator="\n")
+
+
+def _by_time(frame: pd.DataFrame, card: Card) -> pd.DataFrame:
+    """The variates by timestamp and how often it stood above."""
+    occurrence = frame.groupby(card.time_column).cumcount().to_numpy()
+    return frame.set_index([card.time_column, occurrence])[list(card.variates)]
 
 
 def _agree(old: pd.DataFrame, new: pd.DataFrame, arrived: Raw) -> None:
     """Every row of ``new`` that ``old`` has too holds the same values, or is missing in both."""
-    first = old[~old.index.duplicated()]
-    shared = new.index.isin(first.index)
-    there = first.loc[new.index[shared]].to_numpy(np.float64)
+    shared = new.index.isin(old.index)
+    there = old.loc[new.index[shared]].to_numpy(np.float64)
     here = new.to_numpy(np.float64)[shared]
     differ = (there != here) & ~(np.isnan(there) & np.isnan(here))
     if differ.any():
@@ -87,7 +92,7 @@ def _agree(old: pd.DataFrame, new: pd.DataFrame, arrived: Raw) -> None:
         at = int(np.flatnonzero(shared)[row])
         raise InputError(
             f"{arrived.card.file}, {arrived.places[at]}, column {new.columns[column]!r}: at "
-            f"{new.index[at]} it has {here[row, column]}, the current version has "
+            f"{new.index[at][0]} it has {here[row, column]}, the current version has "
             f"{there[row, column]}",
             "Mend the row, or bring the whole corrected table without --append",
         )

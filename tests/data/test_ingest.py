@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -74,6 +75,38 @@ def test_append_adds_what_is_new(project, small, tmp_path) -> None:  # type: ign
     pd.testing.assert_frame_equal(merged.frame, longer, check_dtype=False)
     again = ingest(project, small, str(tmp_path / "night.csv"), append=True)
     assert (again.changed, again.new_rows, again.rows) == (False, 0, ROWS + 24)
+
+
+@pytest.mark.usefixtures("unjudged")
+@pytest.mark.parametrize("zone", [None, "UTC"])
+def test_append_keeps_fractions_of_a_second(project, small, tmp_path, zone) -> None:  # type: ignore[no-untyped-def]
+    """Protects a logger's stamps at half seconds from being other stamps after one append."""
+    longer = good_frame(ROWS + 24)
+    longer["date"] = (longer["date"] + pd.Timedelta("500ms")).dt.tz_localize(zone)
+    ingest(project, small, str(write(longer.head(ROWS), tmp_path / "my.csv")))
+    source = str(write(longer, tmp_path / "night.csv"))
+    assert ingest(project, small, source, append=True).new_rows == 24
+    pd.testing.assert_frame_equal(read_current(project).frame, longer, check_dtype=False)
+    assert not ingest(project, small, source, append=True).changed
+
+
+@pytest.mark.usefixtures("unjudged")
+def test_append_where_stamps_repeat(project, small, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """Protects a clock that is set back: an hour's second row is not a wrong copy of its first."""
+    longer = good_frame(ROWS + 24)
+    longer.loc[[ROWS - 50, ROWS + 5], "date"] = longer["date"][[ROWS - 51, ROWS + 4]].to_numpy()
+    positional = dataclasses.replace(
+        small, validate=dataclasses.replace(small.validate, irregular="positional")
+    )
+    source = str(write(longer.head(ROWS), tmp_path / "my.csv"))
+    ingest(project, positional, source)
+    assert not ingest(project, positional, source, append=True).changed
+    night = write(longer.tail(24 + 60), tmp_path / "night.csv")
+    assert ingest(project, positional, str(night), append=True).new_rows == 24
+    pd.testing.assert_frame_equal(read_current(project).frame, longer, check_dtype=False)
+    longer.loc[ROWS - 50, "wind"] = 77.0
+    with pytest.raises(InputError, match=r"column 'wind': at 2024-\S+ \S+ it has 77\.0"):
+        ingest(project, positional, str(write(longer, tmp_path / "wrong.csv")), append=True)
 
 
 @pytest.mark.usefixtures("unjudged")
@@ -341,8 +374,6 @@ def test_real_dvc_end_to_end(frame, tmp_path: Path) -> None:  # type: ignore[no-
     run(*dvc, "init", "-q")
     run(*dvc, "config", "core.analytics", "false")
     run(*dvc, "remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
-    import dataclasses
-
     params = load_params(ROOT / "params.yaml")
     window = dataclasses.replace(params.window, look_back=48, short_look_back=24, horizon=12)
     params = dataclasses.replace(params, window=window)
