@@ -42,11 +42,12 @@ def nightly(pull: bool = False, root: str | None = None) -> Night | None:
     project = Project(Path(root) if root else ROOT)
     project.cache.mkdir(exist_ok=True)
     try:
-        with FileLock(project.cache / "nightly.lock", blocking=False):
-            return _night(project, pull)
+        held = FileLock(project.cache / "nightly.lock").acquire(blocking=False)
     except Timeout:
         get_run_logger().warning("Another night is at work on this project: nothing was done")
         return None
+    with held:
+        return _night(project, pull)
 
 
 def _night(project: Project, pull: bool) -> Night:

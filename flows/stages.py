@@ -9,7 +9,7 @@ from prefect.cache_policies import NO_CACHE
 
 from s2tx.data import versions
 from s2tx.data.ingest import Ingested
-from s2tx.data.read import CARD_FILE
+from s2tx.data.read import read_card
 from s2tx.errors import InputError
 from s2tx.forecasting import SERVE
 from s2tx.forecasting.forecaster import Forecast
@@ -46,8 +46,12 @@ def stage(project: Project, name: str) -> None:
 
 @task(task_run_name="pull", **_OUTSIDE)
 def pull(project: Project) -> None:
-    """Bring the data back, if they are not whole."""
-    if not (project.data / CARD_FILE).exists():
+    """Bring the data back, if the card or its table is not there."""
+    try:
+        whole = (project.data / read_card(project).file).is_file()
+    except InputError:
+        whole = False
+    if not whole:
         versions.pull(project)
 
 

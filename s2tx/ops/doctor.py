@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from s2tx.data import versions
+from s2tx.data.read import read_current
 from s2tx.errors import S2TXError
 from s2tx.params import load_params
 from s2tx.paths import Project
@@ -99,10 +100,8 @@ def _backends(project: Project) -> str:
 
 
 def _data(project: Project) -> str:
-    held = [path for path in project.data.glob("*") if path.is_file()]
-    if not held:
-        raise _NotOkError(f"{project.data} is empty")
-    return f"{len(held)} files in {project.data}"
+    current = read_current(project)
+    return f"{current.card.name}, {len(current.frame)} rows in {project.data / current.card.file}"
 
 
 def _remote(project: Project) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from flows import nightly as night
 from flows import stages
@@ -338,6 +338,21 @@ def test_one_night_at_a_time(
     assert not calls
 
 
+def test_a_lock_deeper_in_the_night_is_no_other_night(
+    project: Project, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects from exit code 0, and another night's blame, where a store's lock was held."""
+
+    def wait(*_: object) -> None:
+        raise Timeout("mlflow.db.lock")
+
+    monkeypatch.setattr(night, "_night", wait)
+    with pytest.raises(Timeout):
+        night.nightly(root=str(project.root))
+    with FileLock(project.cache / "nightly.lock", blocking=False):  # and ours was given back
+        assert not calls
+
+
 def test_data_are_pulled_only_where_there_are_none(project: Project, calls: list[str]) -> None:
     """A pull over data that somebody just ingested would take them away again."""
     night.nightly(pull=True, root=str(project.root))
@@ -346,10 +361,14 @@ def test_data_are_pulled_only_where_there_are_none(project: Project, calls: list
     calls.clear()
     night.nightly(pull=True, root=str(project.root))
     assert calls[0] == "pull"
-    (project.data / "dataset.json").touch()
     calls.clear()
-    night.nightly(pull=True, root=str(project.root))
-    assert "pull" not in calls
+    card = tiny_table().card
+    (project.data / "dataset.json").write_text(card.to_json())
+    stages.pull.fn(project)  # the card came, and its table did not
+    assert calls == ["pull"]
+    (project.data / card.file).touch()
+    stages.pull.fn(project)
+    assert calls == ["pull"]
 
 
 def test_the_deployment_names_a_flow_that_exists() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from s2tx.params import Params
 from s2tx.paths import Project
 from s2tx.registry.package import register
 from s2tx.registry.promote import promote
+from tests.tiny import tiny_table
 
 
 def _by_name(project: Project) -> dict[str, doctor.Check]:
@@ -42,6 +45,26 @@ def test_a_champion_that_loads_is_healthy(
     for weights in (project.mlruns / "artifacts").rglob("artifacts/bundle/*.safetensors"):
         weights.unlink()
     assert not _by_name(project)["champion"].ok
+
+
+def test_data_are_those_of_their_card(project: Project) -> None:
+    """Protects from a night that starts on half a pull: any file at all is no data set."""
+    project.data.mkdir()
+    (project.data / "tiny.csv").write_text("when,load\n")
+    found = doctor._check("data", doctor._data, project, "cure")
+    assert not found.ok
+    assert "dataset.json does not exist" in found.found
+    rows = "".join(f"2024-01-01 {hour:02}:00:00,{hour}\n" for hour in range(9))
+    text = f"when,load\n{rows}"
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    card = dataclasses.replace(tiny_table().card, sha256=sha256, variates=("load",))
+    (project.data / "tiny.csv").write_text(text)
+    (project.data / "dataset.json").write_text(card.to_json())
+    found = doctor._check("data", doctor._data, project, "cure")
+    assert found.ok
+    assert "tiny, 9 rows in" in found.found
+    (project.data / "tiny.csv").write_text(text + rows)
+    assert "its card declares" in doctor._check("data", doctor._data, project, "cure").found
 
 
 def test_an_unreachable_server_is_found(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
