@@ -77,8 +77,8 @@ def canonical_csv(frame: pd.DataFrame, time_column: str) -> str:
 
 def _by_time(frame: pd.DataFrame, card: Card) -> pd.DataFrame:
     """The variates by timestamp and how often it stood above."""
-    occurrence = frame.groupby(card.time_column).cumcount().to_numpy()
-    return frame.set_index([card.time_column, occurrence])[list(card.variates)]
+    occurrence = frame.groupby(card.time_column).cumcount()
+    return frame.set_index([frame[card.time_column], occurrence])[list(card.variates)]
 
 
 def _agree(old: pd.DataFrame, new: pd.DataFrame, arrived: Raw) -> None:

@@ -121,12 +121,11 @@ def _mlflow(project: Project) -> str:
 
 
 def _champion(project: Project) -> str:
-    from s2tx.data.table import Table
     from s2tx.registry.champion import load_champion
-    from s2tx.registry.package import model_name
+    from s2tx.registry.package import current_card, model_name
 
     params = load_params(project.params)
-    name = model_name(Table.read(project.table).card, params.window)
+    name = model_name(current_card(project), params.window)
     if not os.environ.get("MLFLOW_TRACKING_URI") and not (project.mlruns / "mlflow.db").exists():
         raise _NotOkError(f"{name} has no champion yet")
     _, version = load_champion(project, name, params.runtime)
