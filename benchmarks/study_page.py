@@ -62,7 +62,7 @@ def search(records: Iterable[Mapping[str, Any]], waiting: Sequence[str] = ()) ->
                 str(at + 1),
                 *(_value(trial["settings"][key]) for key in varied),
                 value,
-                "-" if sure is None else f"{sure:.2f}",
+                "-" if sure is None else f"{sure:.3f}",
                 f"{trial['seconds']:.0f}",
             ]
             rows.append([f"**{cell}**" for cell in cells] if trial["promoted"] else cells)

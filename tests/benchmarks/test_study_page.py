@@ -37,7 +37,7 @@ def test_every_trial_is_shown_and_the_champions_bold() -> None:
     assert "| trial | `model.dropout` | validation MSE | confidence | seconds |" in page
     assert "| 1 | 0.1 | failed | - | 61 |" in page
     assert "| **2** | **0.3** | **0.5000** | **-** | **61** |" in page
-    assert "| 3 | 0.1 | 0.4900 | 0.62 | 61 |" in page
+    assert "| 3 | 0.1 | 0.4900 | 0.625 | 61 |" in page
 
 
 def test_the_context_is_shown_by_what_changes_without_it() -> None:
