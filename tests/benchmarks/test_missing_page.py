@@ -40,7 +40,7 @@ def test_rises_are_over_each_seeds_own_clean_figure_and_claims_are_judged() -> N
     page = missing_page.page(some(), ["best_masked", "best"])
     # Seeds: +1.0 % and +4.0 %.
     told = "`best_masked`, told what is missing, loses at most 2% (test, mask)"
-    assert f"| {told} | +2.5% | no |" in page
+    assert f"| {told} | +2.5% | no (one mask) |" in page
     untold = "`best_masked`, given its own estimates and told nothing, loses"
     assert f"| {untold} at most 2% (test, infill) |  | not run |" in page
     assert "beside `best` on complete data, ETTh1-96 | -2.4% | yes |" in page
