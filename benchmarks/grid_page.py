@@ -178,7 +178,7 @@ def page(
         parts.append("\n".join(_of_data_set(grid, data, published)))
     parts.append("\n".join(_reruns(grid, published)))
     parts.append("\n".join(_parts(grid)))
-    if searches:
+    if searches or waiting:
         parts.append("\n".join(study_page.search(searches, waiting)))
     if context:
         parts.append("\n".join(study_page.context(context)))

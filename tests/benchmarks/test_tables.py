@@ -85,6 +85,13 @@ def test_cells_stand_with_their_seeds_gaps_and_what_was_not_run() -> None:
     assert "## ECL" not in page
 
 
+def test_searches_that_were_not_run_are_named_even_where_none_was() -> None:
+    """Protects the reader from a page that is silent on how the settings were chosen."""
+    page = grid_page.page(some_grid(), waiting=["`best` on ETTh1"])
+    assert "Not searched yet: `best` on ETTh1." in page
+    assert "How the settings were chosen" not in grid_page.page(some_grid())
+
+
 def test_a_claim_holds_only_beyond_the_noise() -> None:
     """Protects from a verdict on a gap that another seed would turn."""
     cells = [cell("best", 96, 0.300 + 0.001 * seed, seed) for seed in (1, 2, 3)]
