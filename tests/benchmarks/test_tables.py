@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from benchmarks import grid_page, missing_page
-from benchmarks.grid_page import Grid
+from benchmarks.grid_results import Grid
 from benchmarks.tables import (
     PERFORMANCE,
     README,

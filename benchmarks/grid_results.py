@@ -1,0 +1,80 @@
+"""``results/grid.json``, looked up by data set, horizon and recipe."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from statistics import fmean
+from typing import Any
+
+from s2tx.studies.settings import Cell
+
+# Over five seeds CycleNet's MSE deviates by 0.0005 to 0.005 on ETT (arXiv 2409.18479).
+ONE_SEED = 0.005
+
+
+@dataclass(frozen=True)
+class Grid:
+    """``grid.json``: a line of the summary for each data set, horizon and recipe, and the cells."""
+
+    lines: dict[tuple[str, int, str], Mapping[str, Any]]
+    cells: Sequence[Mapping[str, Any]]
+    not_run: Mapping[str, str]
+    recipes: list[str]
+
+    @classmethod
+    def of(cls, tree: Mapping[str, Any]) -> Grid:
+        lines = {(each["data"], each["horizon"], each["recipe"]): each for each in tree["summary"]}
+        return cls(lines, list(tree["cells"].values()), tree["not_run"], tree["recipes"])
+
+    def data_sets(self) -> list[str]:
+        """Those of which anything was run."""
+        return list(dict.fromkeys(data for data, _, _ in self.lines))
+
+    def horizons(self, data: str) -> list[int]:
+        """Finished or not."""
+        waiting = [Cell.of_name(name) for name in self.not_run]
+        open_ = {cell.horizon for cell in waiting if cell.data == data}
+        return sorted(open_ | {horizon for name, horizon, _ in self.lines if name == data})
+
+    def mse(self, data: str, horizon: int, recipe: str) -> float | None:
+        line = self.lines.get((data, horizon, recipe))
+        return None if line is None else float(line["mse"]["mean"])
+
+    def average(self, data: str, recipe: str) -> float | None:
+        """MSE over all horizons; None unless each was run."""
+        found = [self.mse(data, horizon, recipe) for horizon in self.horizons(data)]
+        return None if None in found else fmean(each for each in found if each is not None)
+
+    def noise(self, data: str, horizons: Sequence[int], *recipes: str) -> float:
+        """What the difference of two MSEs, each a mean over ``horizons``, has to exceed.
+
+        Twice its standard error over seeds; ``ONE_SEED`` where a cell has a single seed.
+        """
+        variance = 0.0
+        for horizon, recipe in product(horizons, recipes):
+            mse = self.lines[data, horizon, recipe]["mse"]
+            if mse["deviation"] is None:
+                return ONE_SEED
+            variance += mse["deviation"] ** 2 / mse["seeds"]
+        return 2 * math.sqrt(variance) / len(horizons)
+
+    def paired(
+        self, data: str, horizon: int, recipe: str, other: str
+    ) -> tuple[list[int], float, float] | None:
+        """The seeds that two recipes share, and the mean MSE of each over them; None if none."""
+        by_seed: list[dict[int, float]] = [
+            {
+                each["seed"]: each["mse"]
+                for each in self.cells
+                if (each["data"], each["horizon"], each["recipe"]) == (data, horizon, name)
+            }
+            for name in (recipe, other)
+        ]
+        seeds = sorted(by_seed[0].keys() & by_seed[1].keys())
+        if not seeds:
+            return None
+        mine, others = (fmean(mse[seed] for seed in seeds) for mse in by_seed)
+        return seeds, mine, others
