@@ -15,11 +15,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.client.schemas.schedules import CronSchedule
 
 from flows import server, stages
 from flows.summary import Night
 from s2tx.data import versions
-from s2tx.errors import S2TXError
+from s2tx.errors import InputError, S2TXError
 from s2tx.params import Params, load_params
 from s2tx.paths import Project
 
@@ -87,7 +88,18 @@ def _forecast_all_the_same(project: Project, params: Params) -> None:
 
 
 def _serve(cron: str, pull: bool) -> int:
-    """Stay and run on the schedule until interrupted; of nights that are due at once, one runs."""
+    """Stay and run on the schedule until interrupted; of nights that are due at once, one runs.
+
+    Raises:
+        InputError: ``cron`` is no schedule.
+    """
+    try:
+        CronSchedule(cron=cron)
+    except ValueError:
+        raise InputError(
+            f"--cron {cron!r} is no schedule",
+            'Give minute, hour, day, month and weekday, such as "0 2 * * *"',
+        ) from None
     with server.running() as pages:
         print(f"Nights run on the schedule {cron!r} (UTC); watch them at {pages}", flush=True)
         nightly.serve(

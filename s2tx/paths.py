@@ -91,7 +91,7 @@ class Project:
 
     @property
     def baseline(self) -> Path:
-        """The trained DLinear: a bundle folder."""
+        """The trained baseline: a bundle folder."""
         return self.artifacts / "baseline" / "model"
 
     @property

@@ -88,6 +88,9 @@ def ingest(
     append: Annotated[
         bool, typer.Option(help="Add new rows to the current version; overlaps must agree.")
     ] = False,
+    backwards: Annotated[
+        bool, typer.Option(help="Take a table that ends before the current version does.")
+    ] = False,
     name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
     time_column: Annotated[str | None, typer.Option(help="The timestamps, if not found.")] = None,
     step: Annotated[str | None, typer.Option(help="The step, if not found: 1h, 15min, 1D.")] = None,
@@ -106,6 +109,7 @@ def ingest(
         source,
         file=file,
         append=append,
+        backwards=backwards,
         name=name,
         time_column=time_column,
         step=step,
@@ -161,7 +165,7 @@ def train() -> None:
 
 @app.command(rich_help_panel=DAG)
 def baseline() -> None:
-    """Train DLinear on the same windows."""
+    """Train the network of section baseline on the same windows."""
     from s2tx.cli.progress import Bar
     from s2tx.training.train import run_baseline
 
@@ -219,7 +223,10 @@ def register(as_json: AsJson = False) -> None:
 @app.command(rich_help_panel=MODELS)
 def promote(
     version: Annotated[
-        int | None, typer.Option(help="The challenger; the newest version if not given.")
+        int | None,
+        typer.Option(
+            help="The challenger; if not given, the model on disk. Needed after a rollback."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -3,8 +3,8 @@
 ``data/`` holds ``dataset.json`` (the card) and the raw table, byte for byte, under a name that
 contains its hash. A new version writes its table first and replaces the card last: the card is the
 point at which the version changes, so a kill at any moment leaves the old version or the new one,
-never a part. What no card names is swept away by the next ingest. Before a version is replaced, it
-is recorded in DVC, so that none is ever lost.
+never a part. What ingest wrote and no card names any more is swept away by the next one; files of
+other hands stay. Before a version is replaced, it is recorded in DVC, so that none is ever lost.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from s2tx.params import Params
 from s2tx.paths import Project, write_beside, write_text
 
 LOCK_PATIENCE = 600.0  # seconds to wait for another ingest
+_OURS = re.compile(r"\..+\.part|.+-[0-9a-f]{12}\.\w+")  # a part of a killed ingest, or a table
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ def ingest(
     *,
     file: Path | None = None,
     append: bool = False,
+    backwards: bool = False,
     name: str | None = None,
     time_column: str | None = None,
     step: str | None = None,
@@ -74,9 +77,12 @@ def ingest(
         source: a name of the catalog, a path to a CSV or Parquet file, or an http(s) address.
         file: a copy of the catalog's file, where it cannot be downloaded.
         append: add the rows to the current version; where both have a row, they must agree.
-        name: of the data set; by default the catalog's, the current one's (``append``) or the stem.
+        backwards: take a table that ends before the current version of its name does.
+        name: of the data set; by default the catalog's, the current one's where it came from the
+            same source (or with ``append``), else the stem.
         time_column: where the file has several columns of timestamps.
-        step: where the rows do not tell, such as ``"15min"``; ``append`` keeps the card's.
+        step: where the rows do not tell, such as ``"15min"``. What a source was once told of its
+            time column and its step it keeps, as its name.
 
     Raises:
         InputError: the candidate cannot be read or is not fit. It lies in ``quarantine/`` with its
@@ -88,6 +94,9 @@ def ingest(
         path, entry = _bring(project, source, file, scratch)
         origin = _origin(source, entry)
         current = read_card(project) if append or (project.data / CARD_FILE).exists() else None
+        if current is not None and current.source == origin and entry is None and name is None:
+            name = current.name
+            time_column, step = time_column or current.time_column, step or current.step
         label = name or (entry.name if entry else path.stem)
         before = read_current(project) if append else None
         new_rows = 0
@@ -104,6 +113,8 @@ def ingest(
                     path, name=name, time_column=time_column, step=step, entry=entry, source=origin
                 )
                 _same_shape(current, raw.card)
+                if not backwards:
+                    _no_earlier_end(project, current, raw)
         except InputError as error:
             _quarantine(project, label, path, _unread(label, path, error), error)
         table, report = validate(raw, params.validate, params.data, params.window)
@@ -209,6 +220,25 @@ def _same_shape(current: Card | None, card: Card) -> None:
             )
 
 
+def _no_earlier_end(project: Project, current: Card | None, raw: Raw) -> None:
+    """A source that was cut short must not take the place of the whole."""
+    if current is None or current.name != raw.card.name or _damaged(project, current):
+        return
+    newest, known = (each.times.max() for each in (raw, read_current(project)))
+    if (newest.tz is None) != (known.tz is None):
+        raise InputError(
+            f"{raw.card.file} and the current version of {raw.card.name} do not both name a time "
+            "zone",
+            "Write both in UTC, or both without a zone, or give it another name with --name",
+        )
+    if newest < known:
+        raise InputError(
+            f"{raw.card.file} ends at {newest}, the current version of {raw.card.name} at {known}",
+            "Bring the whole table, add new rows with --append, or take it as it is with "
+            "--backwards",
+        )
+
+
 def _unread(name: str, path: Path, error: InputError) -> Report:
     finding = Finding("error", "read", None, error.what, error.cure)
     sha256 = fingerprint.of_file(path) if path.is_file() else ""
@@ -256,9 +286,9 @@ def _flush(folder: Path) -> None:
 
 
 def _sweep(project: Project, card: Card) -> None:
-    """Remove what the card does not name: older tables, parts of a killed ingest."""
+    """Remove what ingest wrote and the card does not name: older tables, parts of a killed one."""
     for path in project.data.iterdir():
-        if path.is_file() and path.name not in (CARD_FILE, card.file):
+        if path.is_file() and path.name != card.file and _OURS.fullmatch(path.name):
             path.unlink()
 
 

@@ -64,6 +64,15 @@ def commit_data(project: Project, message: str) -> None:
         _git(project, "commit", "--quiet", "--only", "data.dvc", "-m", message)
 
 
+def committer(project: Project) -> str:
+    """In whose name git commits here.
+
+    Raises:
+        S2TXError: git knows nobody.
+    """
+    return _git(project, "var", "GIT_COMMITTER_IDENT").rsplit(" ", 2)[0]
+
+
 def push(project: Project) -> None:
     """Copy the current version of the data to the default remote.
 
@@ -135,7 +144,7 @@ def _git(project: Project, *words: str) -> str:
         ["git", *words], cwd=project.root, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise S2TXError(f"git {words[0]} data.dvc failed: {done.stderr or done.stdout}".strip())
+        raise S2TXError(f"git {' '.join(words)} failed: {done.stderr or done.stdout}".strip())
     return done.stdout
 
 

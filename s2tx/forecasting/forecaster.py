@@ -15,6 +15,7 @@ from s2tx.data.profile import take_out_sentinels
 from s2tx.data.table import Table
 from s2tx.data.times import in_nanoseconds
 from s2tx.errors import InputError, S2TXError
+from s2tx.fingerprint import of_file
 from s2tx.params import Params, RuntimeParams
 from s2tx.paths import Project, write_beside
 from s2tx.training.bundle import Bundle
@@ -166,6 +167,7 @@ class Forecast:
     Attributes:
         path: of the CSV or Parquet file.
         about: of the JSON file beside it, which says what it was made of.
+        sha256: of the forecast's file.
         rows: H.
         name: of the registered model.
         version: of the champion that made it.
@@ -178,6 +180,7 @@ class Forecast:
 
     path: Path
     about: Path
+    sha256: str
     rows: int
     name: str
     version: int
@@ -202,6 +205,7 @@ class Forecast:
         about = {
             "model": self.name,
             "version": self.version,
+            "sha256": self.sha256,
             "newest": self.newest,
             "horizon": self.rows,
             "missing": self.missing,
@@ -221,8 +225,8 @@ def forecast(
 ) -> Forecast:
     """Write the champion's forecast of the next H steps; the same data give the same bytes.
 
-    Beside it stands a file of the same name and ``.json``: model, version, newest row, and how much
-    of each variate's look-back was missing.
+    Beside it stands a file of the same name and ``.json``: model, version, the forecast's sha256,
+    newest row, and how much of each variate's look-back was missing.
 
     Args:
         output: CSV, or Parquet by its extension; by default
@@ -250,26 +254,29 @@ def forecast(
     card = bundle.card
     seen = newest[card.time_column].iloc[-1]
     path = output or project.forecasts / f"{name}-{seen:%Y%m%dT%H%M%S}.csv"
+    about = path.with_name(f"{path.name}.json")
     missing = {column: float(newest[column].isna().mean()) for column in card.variates}
-    made = Forecast(
-        path=path,
-        about=path.with_name(f"{path.name}.json"),
-        rows=len(ahead),
-        name=name,
-        version=version,
-        newest=str(seen),
-        first=str(ahead[card.time_column].iloc[0]),
-        last=str(ahead[card.time_column].iloc[-1]),
-        missing=missing,
-        unseen=tuple(column for column, share in missing.items() if share == 1),
-    )
     # Both are whole before either takes its place, the forecast last: who waits for it has both.
+    # The hash tells whether they belong together, where a kill or another forecast came between.
     try:
-        with write_beside(path) as part, write_beside(made.about) as note:
+        with write_beside(path) as part, write_beside(about) as note:
             if path.suffix == ".parquet":
                 ahead.to_parquet(part, index=False)
             else:
                 ahead.to_csv(part, index=False)
+            made = Forecast(
+                path=path,
+                about=about,
+                sha256=of_file(part),
+                rows=len(ahead),
+                name=name,
+                version=version,
+                newest=str(seen),
+                first=str(ahead[card.time_column].iloc[0]),
+                last=str(ahead[card.time_column].iloc[-1]),
+                missing=missing,
+                unseen=tuple(column for column, share in missing.items() if share == 1),
+            )
             note.write_text(made.as_json(), encoding="utf-8")
     except OSError as error:
         if output is None:

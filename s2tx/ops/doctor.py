@@ -51,6 +51,7 @@ def examine(project: Project) -> list[Check]:
             ("backends", _backends, "Set runtime.scan and runtime.layers to auto in params.yaml"),
             ("data", _data, "Bring them back: dvc pull data.dvc; or others in: s2tx ingest"),
             ("DVC remote", _remote, "See: dvc remote list; then dvc push"),
+            ("git", _git, "Tell it: git config user.name NAME; git config user.email ADDRESS"),
             ("MLflow", _mlflow, "Start the server that MLFLOW_TRACKING_URI names, or unset it"),
             ("champion", _champion, "Make one: dvc repro, s2tx register, s2tx promote"),
             ("Prefect", _prefect, "Install it anew: make setup"),
@@ -109,6 +110,13 @@ def _remote(project: Project) -> str:
     if absent:
         raise _NotOkError(absent)
     return "reachable, and holds the current data"
+
+
+def _git(project: Project) -> str:
+    """A night with a source of new rows commits ``data.dvc``."""
+    if load_params(project.params).ingest.source is None:
+        return "no night commits, as ingest.source is null"
+    return f"nights commit as {versions.committer(project)}"
 
 
 def _mlflow(project: Project) -> str:

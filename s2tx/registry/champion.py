@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from s2tx.errors import InputError, S2TXError
+from s2tx.fingerprint import of_file
 from s2tx.params import RuntimeParams
 from s2tx.paths import Project
 from s2tx.registry import tracking
 from s2tx.registry.ledger import champion
 from s2tx.registry.package import BUNDLE, PLACE
 from s2tx.registry.store import connect
-from s2tx.training.bundle import Bundle, weights_hash
+from s2tx.training.bundle import CONFIG, Bundle, weights_hash
 from s2tx.training.runtime import pick_device
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def load_champion(project: Project, name: str, runtime: RuntimeParams) -> tuple[
 
 
 def load_version(client: MlflowClient, name: str, version: int, runtime: RuntimeParams) -> Bundle:
-    """One version, its weights checked against the hash it was registered with.
+    """One version, its files checked against the hashes it was registered with.
 
     Raises:
         S2TXError: there is no such version, its files are absent or changed, or the code of this
@@ -51,12 +52,16 @@ def load_version(client: MlflowClient, name: str, version: int, runtime: Runtime
         with tempfile.TemporaryDirectory() as folder:
             inside = f"{entry.tags[PLACE]}/{BUNDLE}"
             bundle = Path(client.download_artifacts(entry.run_id, inside, folder))
-            found, registered = weights_hash(bundle), entry.tags[tracking.WEIGHTS]
-            if found != registered:
-                raise S2TXError(
-                    f"the weights of {name} version {version} have sha256 {found}, and were "
-                    f"registered with {registered}. Go back with: s2tx rollback"
-                )
+            for what, tag, found in (
+                ("weights", tracking.WEIGHTS, weights_hash(bundle)),
+                ("config", tracking.CONFIG, of_file(bundle / CONFIG)),
+            ):
+                registered = entry.tags.get(tag, found)  # earlier versions have no hash of both
+                if found != registered:
+                    raise S2TXError(
+                        f"the {what} of {name} version {version} have sha256 {found}, and were "
+                        f"registered with {registered}. Go back with: s2tx rollback"
+                    )
             return Bundle.load(bundle, runtime, pick_device(runtime))
     except (RuntimeError, TypeError, ValueError) as error:
         raise S2TXError(

@@ -18,6 +18,8 @@ from s2tx.evaluation.metrics import Scores, score
 from s2tx.params import Params, PromoteParams, WindowParams
 from s2tx.training.bundle import Bundle
 
+_ROUNDING = 1e-6  # share of a deviation by which machines may differ over the same rows
+
 
 @dataclass(frozen=True)
 class Errors:
@@ -69,12 +71,14 @@ def compare(
     """Score both in this process, on the same windows, in units of the same scaler.
 
     Raises:
-        S2TXError: they do not forecast the same thing, a score is not finite, or the test part is
-            too short to tell skill from luck.
+        S2TXError: they do not forecast the same thing, one was trained on other rows of this very
+            table, a score is not finite, or the test part is too short to tell skill from luck.
     """
     unlike = _mismatch(champion, challenger)
     if unlike:
         raise S2TXError(f"{unlike}.")
+    for model, who in ((champion, "champion"), (challenger, "challenger")):
+        _require_own_rows(model, who, table, params)
     models, rule = (champion, challenger), params.promote
     scores = _score(models, table, Mask(table.observed, 0), params)
     masked = _score(models, table, mask, params)
@@ -99,8 +103,9 @@ def score_alone(model: Bundle, table: Table, mask: Mask, params: Params) -> tupl
     """The figures that decide, and on how many test windows.
 
     Raises:
-        S2TXError: one is not finite.
+        S2TXError: one is not finite, or the model was trained on other rows of this very table.
     """
+    _require_own_rows(model, "challenger", table, params)
     scores = _score((model,), table, Mask(table.observed, 0), params)[0]
     masked = _score((model,), table, mask, params)[0]
     return _errors(scores, masked, params.promote), len(scores.window_mse)
@@ -116,6 +121,25 @@ def _mismatch(champion: Bundle, challenger: Bundle) -> str | None:
         if theirs != ours:
             return f"the champion's {what} is {theirs}, the challenger's {ours}"
     return None
+
+
+def _require_own_rows(model: Bundle, who: str, table: Table, params: Params) -> None:
+    """Its scaler tells on which rows a model was trained; the test rows must not be among them.
+
+    Raises:
+        S2TXError: the model is of this version of the data, and its scaler not of the train rows.
+    """
+    if model.card.sha256 != table.card.sha256:
+        return
+    borders = find_borders(len(table.times), table.card, params.data, model.window)
+    ours, theirs = Scaler.fit(table.values[: borders.train]), model.scaler
+    apart = np.stack([theirs.mean - ours.mean, theirs.std - ours.std]) / ours.std
+    if np.abs(apart).max() > _ROUNDING:
+        raise S2TXError(
+            f"the {who} was trained on other rows of {table.card.name} than the train rows of now: "
+            "data.split, data.ratio or validate changed since, and test rows may be among them. "
+            "Train anew: dvc repro."
+        )
 
 
 def _score(models: tuple[Bundle, ...], table: Table, mask: Mask, params: Params) -> list[Scores]:

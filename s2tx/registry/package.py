@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Any
 from s2tx.data.read import read_card
 from s2tx.data.table import Card, Table
 from s2tx.errors import InputError, S2TXError
+from s2tx.fingerprint import of_file
 from s2tx.params import Params, WindowParams, as_dict
 from s2tx.paths import Project
 from s2tx.registry import tracking
 from s2tx.registry.store import connect, locked
-from s2tx.training.bundle import read_config, weights_hash
+from s2tx.training.bundle import CONFIG, read_config, weights_hash
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -129,6 +130,7 @@ def register(project: Project, params: Params, serve: Path) -> Registered:
             tracking.FINGERPRINT: str(config["fingerprint"]),
             tracking.WEIGHTS: weights,
             tracking.DATA: config["data"]["sha256"],
+            tracking.CONFIG: of_file(project.model / CONFIG),
             PLACE: place,
         }
         source = f"runs:/{run_id}/{place}"

@@ -157,14 +157,24 @@ def _decide(
 ) -> Decision:
     """Judge, and move the alias if the challenger won; where nothing can be shown, keep.
 
+    Nor does a challenger become the first champion where the ledger knows of one before: somebody
+    took the alias away, or the registry lost it.
+
     Raises:
         UnreachableError: the registry does not answer any more.
     """
     try:
-        withdrawn = ledger.withdrawn(ledger.read(ledger.path_of(project)), kept.name)
-        if kept.challenger in withdrawn and not named:
-            again = f"to let it try again, name it: s2tx promote --version {kept.challenger}"
-            return _keep(kept, f"version {kept.challenger} was rolled back; {again}")
+        lines = ledger.read(ledger.path_of(project))
+        again = f"s2tx promote --version {kept.challenger}"
+        if kept.challenger in ledger.withdrawn(lines, kept.name) and not named:
+            reason = f"version {kept.challenger} was rolled back; to let it try again, name it"
+            return _keep(kept, f"{reason}: {again}")
+        reigns = ledger.reigns(lines, kept.name)
+        # Its own promotion may have been interrupted before the alias moved: that is made up for.
+        if kept.champion is None and reigns and reigns[-1] != kept.challenger and not named:
+            reason = f"version {reigns[-1]} was champion by the ledger, and no version is now"
+            back = f"s2tx rollback --to {reigns[-1]}"
+            return _keep(kept, f"{reason}; put it back: {back}, or begin anew: {again}")
         decision = _judge(params, client, table, mask, kept)
         if decision.promoted and decision.challenger is not None:
             line = _line(decision, by)

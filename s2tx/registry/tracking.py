@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 FINGERPRINT = "s2tx.fingerprint"
 WEIGHTS = "s2tx.weights_sha256"
+CONFIG = "s2tx.config_sha256"
 DATA = "s2tx.data_sha256"
 _SENT = "s2tx.sent"
 _BATCH = 900  # MLflow takes at most 1000 metrics, 100 params and 100 tags a call

@@ -76,12 +76,18 @@ class Finished:
             )
         table = bring(find(cell.data), folder, places.project.cache / "downloads")
         data = dataclasses.replace(params.data, split="auto")
+        again = f"delete {places.record(cell)}, then s2tx study grid --cells {name}"
+        if not places.bundle(cell).is_dir():
+            raise InputError(
+                f"the weights of {name} are not here, for git does not keep them",
+                f"Train them again: {again}",
+            )
         bundle = Bundle.load(places.bundle(cell), params.runtime, start(params.runtime).device)
         recorded = record["receipt"]["weights_sha256"]
         if as_recorded and weights_hash(places.bundle(cell)) != recorded:
             raise InputError(
                 f"{places.bundle(cell)} holds other weights than the record of {name}",
-                f"Run it again: delete {places.record(cell)}, then s2tx study grid --cells {name}",
+                f"Run it again: {again}",
             )
         borders = find_borders(len(table.times), table.card, data, bundle.window)
         return cls(cell, record, bundle, table, borders)

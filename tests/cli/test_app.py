@@ -106,6 +106,7 @@ def test_gaps_are_warned_of_beside_the_result(
     made = Forecast(
         path=tmp_path / "x.csv",
         about=tmp_path / "x.csv.json",
+        sha256="0" * 64,
         rows=6,
         name="s2tx-tiny-h6",
         version=1,

@@ -123,7 +123,8 @@ def test_append_in_two_orders_is_one_table(project, small, tmp_path) -> None:  #
     longer = good_frame(ROWS + 20)
     hashes = set()
     for cuts in ((ROWS, ROWS + 20), (ROWS, ROWS + 7, ROWS + 20)):
-        ingest(project, small, str(write(longer.head(ROWS), tmp_path / "my.csv")))
+        source = str(write(longer.head(ROWS), tmp_path / "my.csv"))
+        ingest(project, small, source, backwards=True)
         for cut in cuts[1:]:
             part = write(longer.iloc[cut - 20 : cut], tmp_path / "part.csv")
             done = ingest(project, small, str(part), append=True)
@@ -213,6 +214,42 @@ def test_a_kill_in_the_middle_of_a_copy(project, small, tmp_path) -> None:  # ty
     ingest(project, small, str(tmp_path / "my.csv"))
     assert not left.exists()
     assert not stray.exists()
+
+
+@pytest.mark.usefixtures("unjudged")
+def test_what_ingest_did_not_write_stays(project, small, frame) -> None:  # type: ignore[no-untyped-def]
+    """A user's own files in data/, the source among them, are in no version: they would be lost."""
+    project.data.mkdir()
+    source, other = write(frame, project.data / "my.csv"), project.data / "precious-2019.csv"
+    other.write_text("t,x\n")
+    for _ in range(2):  # a night reads the same source again
+        ingest(project, small, str(source))
+    assert source.exists()
+    assert other.read_text() == "t,x\n"
+
+
+@pytest.mark.usefixtures("unjudged")
+def test_a_source_keeps_what_it_was_told_once(project, small, frame, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """A night knows no --name: under another name its model would have no champion to beat."""
+    source = str(write(frame, tmp_path / "my.csv"))
+    told = ingest(project, small, source, name="plant7")
+    again = ingest(project, small, source)
+    assert (again.changed, again.card) == (False, told.card)
+    assert again.card.name == "plant7"
+    other = ingest(project, small, str(write(frame, tmp_path / "other.csv")))
+    assert other.card.name == "other"
+
+
+@pytest.mark.usefixtures("unjudged")
+def test_a_table_that_ends_earlier_is_refused(project, small, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """A download that was cut short at a line's end must not take the place of the whole."""
+    ingest(project, small, str(write(good_frame(), tmp_path / "my.csv")))
+    before = snapshot(project.data)
+    source = str(write(good_frame(ROWS - 1), tmp_path / "my.csv"))
+    with pytest.raises(InputError, match=r"ends at .*, the current version of my at .*--append"):
+        ingest(project, small, source)
+    assert snapshot(project.data) == before
+    assert ingest(project, small, source, backwards=True).rows == ROWS - 1
 
 
 @pytest.mark.usefixtures("unjudged")

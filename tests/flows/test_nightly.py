@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import inspect
 import logging
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,7 +18,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from flows import nightly as night
-from flows import stages
+from flows import server, stages
 from s2tx.data import ingest as arrivals
 from s2tx.data import versions
 from s2tx.data.findings import Finding
@@ -386,6 +388,22 @@ def test_a_schedule_can_check_the_parameters() -> None:
     """
     for parameter in inspect.signature(night.nightly.fn).parameters.values():
         eval(parameter.annotation, {})
+
+
+def test_a_night_that_died_with_its_server_frees_its_place() -> None:
+    """Leases in a server's memory end with it: after a power cut no night would begin again."""
+    wanted = tomllib.loads((ROOT / "prefect.toml").read_text())["server"]["concurrency"]
+    storage = importlib.import_module(wanted["lease_storage"]).ConcurrencyLeaseStorage
+    assert storage.__module__.endswith("filesystem")
+
+
+def test_a_schedule_that_is_none_is_refused_before_a_server_starts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A service that ends with a traceback is started again, and again."""
+    monkeypatch.setattr(server, "running", lambda: pytest.fail("a server was started"))
+    assert night.main(["--serve", "--cron", "nonsense"]) == 2
+    assert "'nonsense' is no schedule" in capsys.readouterr().err
 
 
 def test_prefect_stays_at_home() -> None:

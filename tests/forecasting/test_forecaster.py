@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 
@@ -188,6 +189,7 @@ def test_beside_the_forecast_stands_what_it_was_made_of(
     assert json.loads(made.about.read_text()) == {
         "model": "s2tx-tiny-h6",
         "version": 1,
+        "sha256": hashlib.sha256(ahead.read_bytes()).hexdigest(),
         "newest": "2024-01-25 23:00:00",
         "horizon": 6,
         "missing": {"load": 0.25, "oil (C)": 1.0},

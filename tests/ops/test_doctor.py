@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,26 @@ def test_data_are_those_of_their_card(project: Project) -> None:
     assert "tiny, 9 rows in" in found.found
     (project.data / "tiny.csv").write_text(text + rows)
     assert "its card declares" in doctor._check("data", doctor._data, project, "cure").found
+
+
+def test_a_night_that_could_not_commit_is_found(
+    project: Project, tiny: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service account without a name would fail the first night that brings new rows."""
+    for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"):
+        monkeypatch.setenv(name, "/dev/null")
+    monkeypatch.setenv("HOME", str(project.root))
+    fed = dataclasses.replace(tiny, ingest=dataclasses.replace(tiny.ingest, source="load.csv"))
+    subprocess.run(["git", "init", "-q", project.root], check=True)
+    subprocess.run(["git", "-C", project.root, "config", "user.useConfigOnly", "true"], check=True)
+    for params, known, ok in ((tiny, False, True), (fed, False, False), (fed, True, True)):
+        monkeypatch.setattr(doctor, "load_params", lambda _, params=params: params)
+        if known:
+            monkeypatch.setenv("GIT_COMMITTER_NAME", "Nightly")
+            monkeypatch.setenv("GIT_COMMITTER_EMAIL", "nightly@example.org")
+        check = _by_name(project)["git"]
+        assert check.ok == ok, check
+    assert "Nightly <nightly@example.org>" in check.found
 
 
 def test_an_unreachable_server_is_found(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,18 +87,36 @@ def test_the_scaler_is_the_tables_not_the_models(tiny: Params) -> None:
     """Two models carry two scalers; errors in two units cannot be compared."""
     table = tiny_table()
     bundle = tiny_bundle(table, tiny, shift=0.0)
-    odd = dataclasses.replace(bundle, scaler=Scaler(bundle.scaler.mean, bundle.scaler.std * 3))
+    earlier = dataclasses.replace(bundle.card, sha256="0" * 63 + "1")  # of the data
+    scaler = Scaler(bundle.scaler.mean, bundle.scaler.std * 3)
+    odd = dataclasses.replace(bundle, card=earlier, scaler=scaler)
     verdict = compare(odd, bundle, table, tiny_mask(table, tiny), tiny)
     for which in ("clean", "masked"):
         theirs, ours = getattr(verdict.champion, which), getattr(verdict.challenger, which)
         assert theirs == pytest.approx(ours, rel=1e-4)
 
 
+def test_a_model_that_trained_on_the_test_rows_shows_nothing(tiny: Params) -> None:
+    """Another split in training, this one in the gate: it has seen what it is scored on."""
+    table = tiny_table()
+    fair, mask = tiny_bundle(table, tiny, shift=0.0), tiny_mask(table, tiny)
+    wider = dataclasses.replace(fair, scaler=Scaler.fit(table.values[:580]))
+    score_alone(fair, table, mask, tiny)
+    for attempt in (
+        lambda: compare(fair, wider, table, mask, tiny),
+        lambda: compare(wider, fair, table, mask, tiny),
+        lambda: score_alone(wider, table, mask, tiny),
+    ):
+        with pytest.raises(S2TXError, match=r"other rows of tiny .* dvc repro"):
+            attempt()
+
+
 def test_a_short_test_part_decides_nothing(tiny: Params) -> None:
     """With less than two blocks every resample is the same: certainty out of nothing."""
     table = tiny_table(400)
     few = dataclasses.replace(tiny, data=dataclasses.replace(tiny.data, ratio=(0.75, 0.21, 0.04)))
-    model = tiny_bundle(table, tiny, shift=0.0)
+    scaler = Scaler.fit(table.values[:300])
+    model = dataclasses.replace(tiny_bundle(table, tiny, shift=0.0), scaler=scaler)
     with pytest.raises(InputError, match="11 windows"):
         compare(model, model, table, tiny_mask(table, tiny), few)
 

@@ -199,12 +199,17 @@ def test_other_variates_keep_the_champion(project: Project, tiny: Params) -> Non
     assert _champion(project) == 2
 
 
-def test_a_champion_that_is_damaged_is_kept_and_named(project: Project, tiny: Params) -> None:
-    """A changed file must be noticed by its hash, before it forecasts anything."""
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
+def test_a_champion_that_is_damaged_is_kept_and_named(
+    project: Project, tiny: Params, file: str
+) -> None:
+    """A changed file must be noticed by its hash before it forecasts, in wrong units say."""
     _registered(project, tiny, WORSE)
     promote(project, tiny)
-    for weights in (project.mlruns / "artifacts").rglob("artifacts/bundle/*.safetensors"):
-        weights.write_bytes(weights.read_bytes()[:-1] + b"\x7f")
+    for damaged in (project.mlruns / "artifacts").rglob(f"artifacts/bundle/{file}"):
+        content = damaged.read_bytes()
+        spoiled = content[:-1] + b"\x7f" if file != "config.json" else content + b" "
+        damaged.write_bytes(spoiled)
     _registered(project, tiny, GOOD)
     decision = promote(project, tiny)
     assert not decision.promoted
@@ -378,6 +383,31 @@ def test_the_next_night_does_not_undo_a_rollback(project: Project, tiny: Params)
     assert "s2tx promote --version 2" in decision.reason
     assert promote(project, tiny, version=2).promoted
     assert _champion(project) == 2
+
+
+def test_an_alias_that_was_lost_is_no_first_champion(project: Project, tiny: Params) -> None:
+    """Whoever deletes the alias, or the registry, must not let any model in unscored."""
+    _registered(project, tiny, GOOD)
+    promote(project, tiny)
+    _registered(project, tiny, WORST)
+    connect(project).delete_registered_model_alias(NAME, ledger.ALIAS)
+    decision = promote(project, tiny)
+    assert not decision.promoted
+    assert "version 1 was champion" in decision.reason
+    assert "s2tx rollback --to 1" in decision.reason
+    assert _champion(project) is None
+    rollback(project, tiny, to=1)
+    assert not promote(project, tiny).promoted
+    assert _champion(project) == 1
+
+
+def test_a_promotion_that_was_interrupted_is_made_up_for(project: Project, tiny: Params) -> None:
+    """The line was written and the alias not moved: the same model may try again."""
+    _registered(project, tiny, GOOD)
+    promote(project, tiny)
+    connect(project).delete_registered_model_alias(NAME, ledger.ALIAS)
+    assert promote(project, tiny).promoted
+    assert _champion(project) == 1
 
 
 def test_a_version_that_does_not_load_is_not_rolled_back_to(project: Project, tiny: Params) -> None:

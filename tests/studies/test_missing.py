@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,11 @@ def test_weights_that_are_not_those_of_the_record_are_refused(
     record["receipt"]["weights_sha256"] = "others"
     path.write_text(json.dumps(record))
     with pytest.raises(InputError, match="holds other weights than the record of Small-4-dlinear"):
+        examine(setting, params, places, folder, quietly)
+    shutil.rmtree(places.bundle(cell))  # as in a clone: git keeps the records alone
+    with pytest.raises(
+        InputError, match=r"weights of Small-4-dlinear-1 are not here.*delete .*json"
+    ):
         examine(setting, params, places, folder, quietly)
 
 
