@@ -123,7 +123,7 @@ def suites(card: Card, rules: ValidateParams, policy: Irregular) -> dict[str, li
             gxe.ExpectColumnValuesToNotBeInSet(
                 column="distinct",
                 value_set=[1],
-                description="Variates vary",
+                description="Variates vary among the train rows",
                 meta=meta("constant", "error"),
             ),
             counted(

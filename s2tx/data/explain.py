@@ -162,7 +162,11 @@ def _variate(check: str, variate: str, seen: Evidence) -> tuple[str, str]:
             )
         case "constant":
             value = column[np.isfinite(column)][0]
-            return f"{variate} is constant ({value:g})", "Drop the column: it holds no information"
+            return (
+                f"{variate} is constant among the train rows ({value:g})",
+                "Drop the column, or bring rows in which it varies: nothing can be learned of it, "
+                "and its errors have no unit",
+            )
         case "stuck" | "stuck share":
             starts, lengths = runs(column)
             lengths = np.where(np.isnan(column[starts]), 0, lengths)

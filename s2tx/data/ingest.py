@@ -81,8 +81,7 @@ def ingest(
         name: of the data set; by default the catalog's, the current one's where it came from the
             same source (or with ``append``), else the stem.
         time_column: where the file has several columns of timestamps.
-        step: where the rows do not tell, such as ``"15min"``. What a source was once told of its
-            time column and its step it keeps, as its name.
+        step: where the rows do not tell, such as ``"15min"``; ``append`` keeps the card's.
 
     Raises:
         InputError: the candidate cannot be read or is not fit. It lies in ``quarantine/`` with its
@@ -95,8 +94,7 @@ def ingest(
         origin = _origin(source, entry)
         current = read_card(project) if append or (project.data / CARD_FILE).exists() else None
         if current is not None and current.source == origin and entry is None and name is None:
-            name = current.name
-            time_column, step = time_column or current.time_column, step or current.step
+            name = current.name  # as it was given once
         label = name or (entry.name if entry else path.stem)
         before = read_current(project) if append else None
         new_rows = 0
@@ -113,13 +111,13 @@ def ingest(
                     path, name=name, time_column=time_column, step=step, entry=entry, source=origin
                 )
                 _same_shape(current, raw.card)
-                if not backwards:
-                    _no_earlier_end(project, current, raw)
         except InputError as error:
             _quarantine(project, label, path, _unread(label, path, error), error)
         table, report = validate(raw, params.validate, params.data, params.window)
         if table is None:
             _quarantine(project, raw.card.name, path, report, report.refusal(path.name))
+        if not backwards and (why := _earlier_end(project, current, raw)) is not None:
+            _quarantine(project, raw.card.name, path, report, why)
         card = dataclasses.replace(raw.card, file=_stored_name(raw.card, path))
         changed = card != current or _damaged(project, card)
         if changed:
@@ -220,23 +218,24 @@ def _same_shape(current: Card | None, card: Card) -> None:
             )
 
 
-def _no_earlier_end(project: Project, current: Card | None, raw: Raw) -> None:
-    """A source that was cut short must not take the place of the whole."""
+def _earlier_end(project: Project, current: Card | None, raw: Raw) -> InputError | None:
+    """Why a table may not take the place of the whole that is there: it was cut short, perhaps."""
     if current is None or current.name != raw.card.name or _damaged(project, current):
-        return
+        return None
     newest, known = (each.times.max() for each in (raw, read_current(project)))
     if (newest.tz is None) != (known.tz is None):
-        raise InputError(
+        return InputError(
             f"{raw.card.file} and the current version of {raw.card.name} do not both name a time "
             "zone",
             "Write both in UTC, or both without a zone, or give it another name with --name",
         )
     if newest < known:
-        raise InputError(
+        return InputError(
             f"{raw.card.file} ends at {newest}, the current version of {raw.card.name} at {known}",
             "Bring the whole table, add new rows with --append, or take it as it is with "
             "--backwards",
         )
+    return None
 
 
 def _unread(name: str, path: Path, error: InputError) -> Report:

@@ -30,22 +30,21 @@ def profile(
     Args:
         values: NaN where missing; may hold infinities.
         variates: D names.
-        train_rows: the ranges are learned on the rows before this one only.
+        train_rows: ranges are learned, and values counted, on the rows before this one only.
         rules: tolerances, and physical ranges, which go before learned ones.
 
     Returns:
         D rows: ``variate``, ``missing_share``, ``infinite`` and ``huge`` (cells),
-        ``distinct`` (values), ``low`` and ``high`` (the range), ``outside_share``,
-        ``longest_stuck`` (steps), ``stuck_share``, ``rests_at`` and ``rest_share`` (long runs at
-        the end of the range that the variate comes back to, such as no rain). Shares are of the
-        rows.
+        ``distinct`` (values among the train rows), ``low`` and ``high`` (the range),
+        ``outside_share``, ``longest_stuck`` (steps), ``stuck_share``, ``rests_at`` and
+        ``rest_share`` (long runs at the end of the range that the variate comes back to, such as
+        no rain). Shares are of the rows.
     """
     rows = []
     for variate, column in zip(variates, values.T, strict=True):
         finite = np.where(np.isfinite(column), column, np.nan)
-        low, high = rules.physical_ranges.get(
-            variate, learned_range(finite[:train_rows], rules.range_tolerance)
-        )
+        train = finite[:train_rows]
+        low, high = rules.physical_ranges.get(variate, learned_range(train, rules.range_tolerance))
         longest, stuck, rests_at, resting = _stuck(finite, rules.max_stuck_steps)
         rows.append(
             {
@@ -53,7 +52,7 @@ def profile(
                 "missing_share": float(np.isnan(column).mean()),
                 "infinite": int(np.isinf(column).sum()),
                 "huge": int((np.abs(finite) > HUGE).sum()),
-                "distinct": len(np.unique(finite[~np.isnan(finite)])),
+                "distinct": len(np.unique(train[~np.isnan(train)])),
                 "low": low,
                 "high": high,
                 "outside_share": float(((finite < low) | (finite > high)).mean()),

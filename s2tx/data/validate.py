@@ -6,6 +6,7 @@ judges what is left. Only errors stop; everything else is listed and goes on.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,8 @@ def validate(
         ),
         variates=() if figures is None else tuple(map(_plain, figures.to_dict("records"))),
     )
-    return (Table(card, times, values) if fit else None), report
+    settled = dataclasses.replace(card, irregular=policy)  # service reads rows as training did
+    return (Table(settled, times, values) if fit else None), report
 
 
 def _strongest(findings: list[Finding]) -> list[Finding]:

@@ -174,7 +174,7 @@ def some_zones(folder: Path, frame: pd.DataFrame) -> Path:
     return write(frame.assign(date=_with(stamps, 40, stamps[40] + "Z")), folder / "my.csv")
 
 
-@refused(r"load is constant \(5\)")
+@refused(r"load is constant among the train rows \(5\)")
 def constant_column(folder: Path, frame: pd.DataFrame) -> Path:
     return write(frame.assign(load=5.0), folder / "my.csv")
 

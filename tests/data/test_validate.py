@@ -52,6 +52,12 @@ def swapped(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
+def wakes_late(frame: pd.DataFrame) -> pd.DataFrame:
+    """0.1 in all train rows, a few gaps apart: its mean is not 0.1, what rounding leaves would be
+    its deviation, and the scores of its later course 1e27."""
+    return put("load", range(0, 430, 100), np.nan)(put("load", slice(0, 430), 0.1)(frame))
+
+
 BREAKS: list[tuple[str, set[str], Change, dict[str, object]]] = [
     ("columns", {"columns"}, lambda f: f[["date", "wind", "load", "oil"]], {}),
     ("timestamps", {"timestamps"}, put("date", 9, pd.NaT), {}),
@@ -72,6 +78,7 @@ BREAKS: list[tuple[str, set[str], Change, dict[str, object]]] = [
     ("huge", {"huge", "range"}, put("load", 9, -2e15), {}),
     ("missing", {"missing"}, put("load", range(0, ROWS, 3), np.nan), {}),
     ("constant", {"constant"}, put("load", slice(None), 5.0), {}),
+    ("constant", {"constant"}, wakes_late, {}),
     ("stuck", {"stuck"}, put("load", slice(10, 30), 9.0), {"max_stuck_steps": 20}),
     ("stuck share", {"stuck", "stuck share"}, put("load", slice(10, 299), 9.0), {}),
     ("range", {"range"}, put("load", 9, 500.0), {}),
@@ -125,6 +132,9 @@ def test_positional_keeps_rows(small: Params, tmp_path: Path) -> None:
     assert table is not None
     assert table.values.shape[0] == len(frame)
     assert {f.check for f in report.warnings} == {"duplicates", "gaps"}
+    told, _ = check(raw_of(frame, tmp_path), small, irregular="positional")
+    assert told is not None
+    assert told.card.irregular == "positional"  # for service, which reads rows as training did
 
 
 def test_refuse_refuses(small: Params, tmp_path: Path) -> None:

@@ -129,6 +129,24 @@ def test_rows_that_do_not_fit_are_refused(
         forecaster.predict(damage(frame))  # type: ignore[operator]
 
 
+def test_rows_that_were_trained_on_by_position_are_read_so(
+    tiny: Params, frame: pd.DataFrame
+) -> None:
+    """The hour that autumn repeats must not end the forecasts of four weeks, once validate let it
+    pass; what goes back in time is no order of rows at all."""
+    table = tiny_table()
+    card = dataclasses.replace(table.card, irregular="positional")
+    bundle = tiny_bundle(dataclasses.replace(table, card=card), tiny)
+    forecaster = Forecaster(bundle)
+    repeated = frame.assign(when=frame["when"].where(frame.index != 580, frame["when"].shift()))
+    for rows in (repeated, frame.drop(index=580)):
+        ahead = forecaster.predict(rows)
+        assert ahead["when"].iloc[0] == frame["when"].iloc[-1] + pd.Timedelta("1h")
+        assert ahead.notna().all(axis=None)
+    with pytest.raises(InputError, match="-1 days"):
+        forecaster.predict(frame.iloc[::-1])
+
+
 def test_a_forecast_that_is_not_finite_is_thrown_away(tiny: Params, frame: pd.DataFrame) -> None:
     """NaN in a forecast file would be read downstream as zero, or worse."""
     broken = Forecaster(tiny_bundle(tiny_table(), tiny, shift=float("nan")))
