@@ -71,6 +71,7 @@ def _night(project: Project, pull: bool) -> Night:
         raise
     forecast = stages.forecast(project, params)
     get_run_logger().info("%s; forecast: %s", decision.reason, forecast.path)
+    stages.age(forecast, params)  # last: rows that are late are still worth a model and a forecast
     return Night(project.root, ingested, registered, decision, forecast)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
 from prefect import Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from s2tx.data import versions
+from s2tx.data.age import require_recent
 from s2tx.data.ingest import Ingested
 from s2tx.data.read import read_card
 from s2tx.errors import InputError
@@ -74,6 +76,13 @@ def ingest(project: Project, params: Params, source: str) -> Ingested:
         get_run_logger().warning("%s", finding)
     versions.commit_data(project, f"Ingest {arrived.card.name}, {arrived.rows} rows")
     return arrived
+
+
+@task(task_run_name="age", cache_policy=NO_CACHE)
+def age(made: Forecast, params: Params) -> None:
+    """Fail if the newest row is too old: nobody would see that the source fell silent."""
+    told = require_recent(pd.Timestamp(made.newest), params.ingest.max_age_hours)
+    get_run_logger().info("%s", told)
 
 
 @task(task_run_name="register", **_OUTSIDE)

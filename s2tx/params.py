@@ -24,11 +24,24 @@ from s2tx.study_params import StudyParams
 
 @dataclass(frozen=True)
 class IngestParams:
-    """Where the nightly run looks for new rows; ``s2tx ingest SOURCE`` overrides it."""
+    """Where the nightly run looks for new rows; ``s2tx ingest SOURCE`` overrides it.
+
+    ``max_age_hours``: a night whose newest row is older ends as failed; null asks nothing.
+    """
 
     __pydantic_config__ = _STRICT
     source: str | None
     append: bool
+    max_age_hours: float | None
+
+    def __post_init__(self) -> None:
+        limit = self.max_age_hours
+        _check(
+            limit is None or 0 < limit < math.inf,
+            "max_age_hours",
+            limit,
+            "give more than 0 hours, or null for any age",
+        )
 
 
 @dataclass(frozen=True)

@@ -198,6 +198,20 @@ def test_a_second_failure_hides_not_the_first(
     assert "no forecast either: away" in caplog.text
 
 
+def test_a_silent_source_ends_a_night_as_failed_after_its_work(
+    project: Project, calls: list[str], tiny: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects from green nights over a table that has not grown for weeks; nothing is lost."""
+    limited = dataclasses.replace(tiny.ingest, max_age_hours=24.0)
+    bounded = dataclasses.replace(tiny, ingest=limited)
+    monkeypatch.setattr(night, "load_params", lambda _: bounded)
+    with pytest.raises(InputError, match=r"hours ago, and ingest\.max_age_hours is 24"):
+        night.nightly(root=str(project.root))
+    assert calls == ["zeta", "alpha", "mid"]
+    assert ledger.champion(connect(project), NAME) is not None
+    assert len(list(project.forecasts.glob("*.csv"))) == 1
+
+
 def _away(*_: object, **__: object) -> None:
     raise InputError("away", "Wait")
 

@@ -48,8 +48,13 @@ def test_a_champion_that_loads_is_healthy(
     assert not _by_name(project)["champion"].ok
 
 
-def test_data_are_those_of_their_card(project: Project) -> None:
-    """Protects from a night that starts on half a pull: any file at all is no data set."""
+def test_data_are_those_of_their_card(
+    project: Project, tiny: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects from a night that starts on half a pull: any file at all is no data set.
+
+    And where a bound is set, from a table that no longer grows.
+    """
     project.data.mkdir()
     (project.data / "tiny.csv").write_text("when,load\n")
     found = doctor._check("data", doctor._data, project, "cure")
@@ -64,6 +69,13 @@ def test_data_are_those_of_their_card(project: Project) -> None:
     found = doctor._check("data", doctor._data, project, "cure")
     assert found.ok
     assert "tiny, 9 rows in" in found.found
+    limited = dataclasses.replace(tiny.ingest, max_age_hours=24.0)
+    for ingest, fresh in ((tiny.ingest, True), (limited, False)):
+        params = dataclasses.replace(tiny, ingest=ingest)
+        monkeypatch.setattr(doctor, "load_params", lambda _, params=params: params)
+        age = doctor._check("newest row", doctor._age, project, "cure")
+        assert age.ok is fresh
+        assert age.found.startswith("the newest row is of 2024-01-01 08:00:00, ")
     (project.data / "tiny.csv").write_text(text + rows)
     assert "its card declares" in doctor._check("data", doctor._data, project, "cure").found
 
