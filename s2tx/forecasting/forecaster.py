@@ -235,7 +235,7 @@ def forecast(
 
     Args:
         output: CSV, or Parquet by its extension; by default
-            ``forecasts/<model>-<last timestamp>.csv``.
+            ``forecasts/<model>-<last timestamp>.csv``, and ``-<input's stem>`` before the dot.
         input: rows to forecast from, CSV or Parquet; by default the validated table.
 
     Raises:
@@ -258,7 +258,9 @@ def forecast(
     ahead = forecaster._ahead(newest)
     card = bundle.card
     seen = newest[card.time_column].iloc[-1]
-    path = output or project.forecasts / f"{name}-{seen:%Y%m%dT%H%M%S}.csv"
+    # Other rows up to the same stamp must not take the place of the night's forecast.
+    of = "" if input is None else f"-{input.stem}"
+    path = output or project.forecasts / f"{name}-{seen:%Y%m%dT%H%M%S}{of}.csv"
     about = path.with_name(f"{path.name}.json")
     missing = {column: float(newest[column].isna().mean()) for column in card.variates}
     # Both are whole before either takes its place, the forecast last: who waits for it has both.

@@ -16,6 +16,7 @@ from hypothesis.extra.numpy import arrays
 
 from s2tx.data.read import CARD_FILE
 from s2tx.errors import InputError, S2TXError
+from s2tx.fingerprint import of_file
 from s2tx.forecasting import SERVE
 from s2tx.forecasting.forecaster import Forecast, Forecaster, forecast
 from s2tx.params import Params
@@ -296,10 +297,16 @@ def test_other_rows_and_another_place(
 def test_other_rows_need_no_valid_table(
     in_service: Project, tiny: Params, frame: pd.DataFrame, tmp_path: Path
 ) -> None:
-    """Protects the forecast from rows that a person vouches for, when validate refused the data."""
+    """Protects the forecast from rows that a person vouches for, when validate refused the data.
+
+    And the night's own, which readers may rely on: that of the table lies beside it, unchanged.
+    """
     rows = tmp_path / "rows.csv"
     frame.to_csv(rows, index=False)
+    of_table = forecast(in_service, tiny)
     made = forecast(in_service, tiny, input=rows)
+    assert made.path.name == f"{of_table.path.stem}-rows.csv"
+    assert of_file(of_table.path) == of_table.sha256
     in_service.table.unlink()
     write_text(in_service.data / CARD_FILE, tiny_table().card.to_json())
     assert forecast(in_service, tiny, input=rows) == made
