@@ -256,7 +256,9 @@ class FirstVersion:
         with self.imported():
             return importlib.import_module(name)
 
-    def network(self, params: ModelParams, window: WindowParams, n_variates: int) -> nn.Module:
+    def network(
+        self, params: ModelParams, window: WindowParams, n_variates: int, scan: str = "auto"
+    ) -> nn.Module:
         """Its S2TX with our sizes and switches; what it has no word for is left out."""
         tree = yaml.safe_load((FIRST_ROOT / "params.yaml").read_text(encoding="utf-8"))
         ours = dataclasses.asdict(params)
@@ -267,7 +269,7 @@ class FirstVersion:
                 theirs.ModelParams(**model),
                 theirs.WindowParams(**dataclasses.asdict(window)),
                 n_variates,
-                theirs.RuntimeParams(**tree["runtime"]),
+                theirs.RuntimeParams(**tree["runtime"] | {"scan": scan}),
                 torch.device("cpu"),
             )
         return network

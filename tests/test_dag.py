@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import PurePosixPath
@@ -38,16 +39,43 @@ GROUND = {
 }
 
 
-def modules_of(statement: str) -> set[str]:
-    listing = "import sys; print(*(name for name in sys.modules if name.startswith('s2tx')))"
+NETWORKS = {
+    "s2tx": "s2tx.model.s2tx",
+    "sst": "s2tx.baselines.sst",
+    "patchtst": "s2tx.baselines.patchtst",
+    "itransformer": "s2tx.baselines.itransformer",
+    "dlinear": "s2tx.baselines.linear",
+    "naive": "s2tx.baselines.naive",
+}
+STATEMENTS = ENTRY | {
+    name: f"import s2tx.training.train; import {module}" for name, module in NETWORKS.items()
+}
+
+
+@pytest.fixture(scope="module")
+def modules() -> dict[str, set[str]]:
+    """What of the package each statement imports, as if it were the first to import any of it.
+
+    One process for all: what takes long to import is not the package's own.
+    """
+    code = """
+import json, sys
+for name, statement in json.load(sys.stdin).items():
+    for module in [each for each in sys.modules if each.split(".")[0] == "s2tx"]:
+        del sys.modules[module]
+    exec(statement, {})
+    print(name, *(each for each in sys.modules if each.split(".")[0] == "s2tx"))
+"""
     run = subprocess.run(
-        [sys.executable, "-c", f"{statement}; {listing}"],
+        [sys.executable, "-c", code],
+        input=json.dumps(STATEMENTS),
         capture_output=True,
         text=True,
         check=True,
         cwd=ROOT,
     )
-    return set(run.stdout.split())
+    lines = map(str.split, run.stdout.splitlines())
+    return {name: set(imported) for name, *imported in lines}
 
 
 def is_listed(module: str, deps: list[str]) -> bool:
@@ -58,34 +86,26 @@ def is_listed(module: str, deps: list[str]) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ENTRY)
-def test_every_module_that_a_stage_imports_is_a_dependency(stage: str) -> None:
+def test_every_module_that_a_stage_imports_is_a_dependency(
+    stage: str, modules: dict[str, set[str]]
+) -> None:
     """Protects from changed code that leaves a stage up to date."""
     unlisted = {
-        module
-        for module in modules_of(ENTRY[stage]) - GROUND
-        if not is_listed(module, STAGES[stage]["deps"])
+        module for module in modules[stage] - GROUND if not is_listed(module, STAGES[stage]["deps"])
     }
     assert unlisted == set()
 
 
-NETWORKS = {
-    "s2tx": "s2tx.model.s2tx",
-    "sst": "s2tx.baselines.sst",
-    "patchtst": "s2tx.baselines.patchtst",
-    "itransformer": "s2tx.baselines.itransformer",
-    "dlinear": "s2tx.baselines.linear",
-    "naive": "s2tx.baselines.naive",
-}
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_module_of_a_network_is_in_its_fingerprint(name: str, params: Params) -> None:
+def test_every_module_of_a_network_is_in_its_fingerprint(
+    name: str, params: Params, modules: dict[str, set[str]]
+) -> None:
     """Protects from changed code that leaves a training, or a cell of the grid, finished."""
     listed = [f"s2tx/{place}" for place in code_of(specs(params)[name])]
     rooms = {"s2tx.model", "s2tx.baselines"}  # whose own modules hold a docstring
-    modules = modules_of(f"import s2tx.training.train; import {NETWORKS[name]}")
-    assert {each for each in modules - GROUND - rooms if not is_listed(each, listed)} == set()
+    unlisted = {each for each in modules[name] - GROUND - rooms if not is_listed(each, listed)}
+    assert unlisted == set()
 
 
 def test_every_stage_is_tested_here_and_called_by_its_name() -> None:

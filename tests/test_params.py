@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import datetime as dt
 import re
@@ -17,6 +18,7 @@ from s2tx.specs import MAX_TAPS
 from tests.conftest import ROOT
 
 TREE = yaml.safe_load((ROOT / "params.yaml").read_text())
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # in C, where the wheel has it: 165 files
 
 
 def leaves(tree: dict, prefix: str = "") -> list[str]:
@@ -28,7 +30,7 @@ def leaves(tree: dict, prefix: str = "") -> list[str]:
 
 
 def changed(tmp_path: Path, key: str, value: object = None, *, drop: bool = False) -> Path:
-    tree = yaml.safe_load((ROOT / "params.yaml").read_text())
+    tree = copy.deepcopy(TREE)
     node = tree
     *sections, last = key.split(".")
     for section in sections:
@@ -38,7 +40,7 @@ def changed(tmp_path: Path, key: str, value: object = None, *, drop: bool = Fals
     else:
         node[last] = value
     path = tmp_path / "params.yaml"
-    path.write_text(yaml.safe_dump(tree))
+    path.write_text(yaml.dump(tree, Dumper=DUMPER))
     return path
 
 

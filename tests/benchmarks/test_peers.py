@@ -54,7 +54,8 @@ def _networks(params: Params) -> dict[str, Callable[[], torch.nn.Module]]:
         "PatchTST": lambda: peers.PatchTST(model, window.horizon, window.look_back),
         "PatchTST, fused": lambda: peers.PatchTST(model, window.horizon, 24, residual=False),
         "iTransformer": lambda: peers.ITransformer(model, window, 3),
-        "first version": lambda: peers.FirstVersion().network(model, window, 3),
+        # Its scan for CPUs would be compiled only for this.
+        "first version": lambda: peers.FirstVersion().network(model, window, 3, scan="reference"),
     }
 
 
