@@ -251,8 +251,8 @@ def _claims(grid: Grid) -> Iterator[str]:
     yield from _table(["claim", "MSE", "holds"], rows)
     yield ""
     yield (
-        f"Of the networks, `best` alone was searched for more than its look-back. `{ours}` and "
-        f"`{theirs}` stand on even ground: neither has a linear member, and both drop as much."
+        f"Of the networks, `best` alone was searched for more than look-back and batch. `{ours}` "
+        f"and `{theirs}` stand on even ground: neither has a linear member, and both drop as much."
     )
     old = [each for each in grid.cells if each.get("earlier_code")]
     if old:
