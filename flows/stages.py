@@ -80,8 +80,8 @@ def ingest(project: Project, params: Params, source: str) -> Ingested:
 
 @task(task_run_name="age", cache_policy=NO_CACHE)
 def age(made: Forecast, params: Params) -> None:
-    """Fail if the newest row is too old: nobody would see that the source fell silent."""
-    told = require_recent(pd.Timestamp(made.newest), params.ingest.max_age_hours)
+    """Fail if the newest reading is too old: nobody would see that the source fell silent."""
+    told = require_recent(pd.Timestamp(made.newest_reading), params.ingest.max_age_hours)
     get_run_logger().info("%s", told)
 
 

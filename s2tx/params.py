@@ -26,7 +26,7 @@ from s2tx.study_params import StudyParams
 class IngestParams:
     """Where the nightly run looks for new rows; ``s2tx ingest SOURCE`` overrides it.
 
-    ``max_age_hours``: a night whose newest row is older ends as failed; null asks nothing.
+    ``max_age_hours``: a night whose newest reading is older ends as failed; null asks nothing.
     """
 
     __pydantic_config__ = _STRICT

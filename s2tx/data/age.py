@@ -1,28 +1,45 @@
-"""How old the newest row is: a source that no longer delivers looks like one that has no news."""
+"""How old the newest reading is: a source that fell silent looks like one that has no news.
+
+Rows may go on without readings, so it is not the newest row that tells.
+"""
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from s2tx.errors import InputError
 
 
+def newest_reading(times: pd.DatetimeIndex, values: NDArray[np.float64]) -> pd.Timestamp:
+    """The last of ``times`` (T,) at which any variate of ``values`` (T, D) has a reading.
+
+    Raises:
+        InputError: there is none.
+    """
+    read = np.flatnonzero(~np.isnan(values).all(axis=1))
+    if not len(read):
+        raise InputError("no variate has a reading in any row", "Bring in a table with readings")
+    return pd.Timestamp(times[read[-1]])
+
+
 def require_recent(
-    newest: pd.Timestamp, max_hours: float | None, now: pd.Timestamp | None = None
+    reading: pd.Timestamp, max_hours: float | None, now: pd.Timestamp | None = None
 ) -> str:
-    """The newest row's stamp, read as UTC, and its age, in words.
+    """The newest reading's stamp, read as UTC, and its age, in words.
 
     Args:
-        newest: without a time zone, as the tables have them.
+        reading: without a time zone, as the tables have them.
         max_hours: what is allowed (``ingest.max_age_hours``); None allows any age.
         now: without a time zone, in UTC; by default this moment.
 
     Raises:
-        InputError: the row is older.
+        InputError: the reading is older.
     """
     moment = pd.Timestamp.now("UTC").tz_localize(None) if now is None else now
-    hours = (moment - newest) / pd.Timedelta(hours=1)
-    told = f"the newest row is of {newest}, {hours:.0f} hours ago"
+    hours = (moment - reading) / pd.Timedelta(hours=1)
+    told = f"the newest reading is of {reading}, {hours:.0f} hours ago"
     if max_hours is not None and hours > max_hours:
         raise InputError(
             f"{told}, and ingest.max_age_hours is {max_hours:g}",

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from s2tx.data.age import newest_reading
 from s2tx.data.profile import take_out_sentinels
 from s2tx.data.table import Table
 from s2tx.data.times import in_nanoseconds
@@ -177,6 +178,7 @@ class Forecast:
         name: of the registered model.
         version: of the champion that made it.
         newest: timestamp of the newest row that was read.
+        newest_reading: of the newest in which any variate has a reading.
         first: timestamp of its first row.
         last: timestamp of its last row.
         missing: share of the look-back that was missing, by variate.
@@ -190,6 +192,7 @@ class Forecast:
     name: str
     version: int
     newest: str
+    newest_reading: str
     first: str
     last: str
     missing: dict[str, float]
@@ -212,6 +215,7 @@ class Forecast:
             "version": self.version,
             "sha256": self.sha256,
             "newest": self.newest,
+            "newest_reading": self.newest_reading,
             "horizon": self.rows,
             "missing": self.missing,
             "unseen": self.unseen,
@@ -257,7 +261,8 @@ def forecast(
     newest = forecaster.newest(frame)
     ahead = forecaster._ahead(newest)
     card = bundle.card
-    seen = newest[card.time_column].iloc[-1]
+    times = pd.DatetimeIndex(newest[card.time_column])
+    seen, reading = times[-1], newest_reading(times, newest[list(card.variates)].to_numpy())
     # Other rows up to the same stamp must not take the place of the night's forecast.
     of = "" if input is None else f"-{input.stem}"
     path = output or project.forecasts / f"{name}-{seen:%Y%m%dT%H%M%S}{of}.csv"
@@ -279,6 +284,7 @@ def forecast(
                 name=name,
                 version=version,
                 newest=str(seen),
+                newest_reading=str(reading),
                 first=str(ahead[card.time_column].iloc[0]),
                 last=str(ahead[card.time_column].iloc[-1]),
                 missing=missing,

@@ -10,8 +10,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from s2tx.data import versions
-from s2tx.data.age import require_recent
+from s2tx.data.age import newest_reading, require_recent
+from s2tx.data.profile import take_out_sentinels
 from s2tx.data.read import read_current
 from s2tx.errors import S2TXError
 from s2tx.params import load_params
@@ -51,7 +54,7 @@ def examine(project: Project) -> list[Check]:
             ("torch", _torch, "Set runtime.device to auto in params.yaml, or mend the driver"),
             ("backends", _backends, "Set runtime.scan and runtime.layers to auto in params.yaml"),
             ("data", _data, "Bring them back: dvc pull data.dvc; or others in: s2tx ingest"),
-            ("newest row", _age, "See why the source brings nothing newer"),
+            ("newest reading", _age, "See why the source brings nothing newer"),
             ("DVC remote", _remote, "See: dvc remote list; then dvc push"),
             ("git", _git, "Tell it: git config user.name NAME; git config user.email ADDRESS"),
             ("MLflow", _mlflow, "Start the server that MLFLOW_TRACKING_URI names, or unset it"),
@@ -108,8 +111,10 @@ def _data(project: Project) -> str:
 
 
 def _age(project: Project) -> str:
-    times = read_current(project).times
-    return require_recent(times.max(), load_params(project.params).ingest.max_age_hours)
+    params, current = load_params(project.params), read_current(project)
+    published = current.frame[list(current.card.variates)].to_numpy(np.float64)
+    values, _ = take_out_sentinels(published, params.validate.sentinels)
+    return require_recent(newest_reading(current.times, values), params.ingest.max_age_hours)
 
 
 def _remote(project: Project) -> str:

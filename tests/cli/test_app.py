@@ -120,6 +120,7 @@ def test_gaps_are_warned_of_beside_the_result(
         name="s2tx-tiny-h6",
         version=1,
         newest="2024-01-01",
+        newest_reading="2024-01-01",
         first="2024-01-02",
         last="2024-01-07",
         missing={"load": 0.25, "oil": 1.0, "wind": 0.0},

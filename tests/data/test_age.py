@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from s2tx.data.age import require_recent
+from s2tx.data.age import newest_reading, require_recent
 from s2tx.errors import InputError
 
 NEWEST = pd.Timestamp("2024-01-31 22:00")
 
 
 def test_the_bound_is_the_last_age_allowed() -> None:
-    """And the words name the row, its age and the setting, for who is woken by them."""
+    """And the words name the reading, its age and the setting, for who is woken by them."""
     at_bound = NEWEST + pd.Timedelta(hours=48)
-    told = "the newest row is of 2024-01-31 22:00:00, 48 hours ago"
+    told = "the newest reading is of 2024-01-31 22:00:00, 48 hours ago"
     assert require_recent(NEWEST, 48, at_bound) == told
     with pytest.raises(InputError, match=f"{told}, and ingest.max_age_hours is 47.5"):
         require_recent(NEWEST, 47.5, at_bound)
@@ -27,3 +28,12 @@ def test_without_a_bound_any_age_passes() -> None:
     require_recent(now - pd.Timedelta(minutes=50), 1)
     with pytest.raises(InputError):
         require_recent(now - pd.Timedelta(minutes=70), 1)
+
+
+def test_rows_without_readings_are_no_news() -> None:
+    """A gateway that stamps empty rows would look alive for as long as the look-back reaches."""
+    times = pd.date_range("2024-01-01", periods=4, freq="h")
+    values = np.array([[1.0, 2.0], [np.nan, 3.0], [np.nan, np.nan], [np.nan, np.nan]])
+    assert newest_reading(times, values) == times[1]
+    with pytest.raises(InputError, match="no variate has a reading"):
+        newest_reading(times, np.full((4, 2), np.nan))

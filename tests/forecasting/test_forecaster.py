@@ -210,6 +210,7 @@ def test_beside_the_forecast_stands_what_it_was_made_of(
         "version": 1,
         "sha256": hashlib.sha256(ahead.read_bytes()).hexdigest(),
         "newest": "2024-01-25 23:00:00",
+        "newest_reading": "2024-01-25 11:00:00",
         "horizon": 6,
         "missing": {"load": 0.25, "oil (C)": 1.0},
         "unseen": ["oil (C)"],
