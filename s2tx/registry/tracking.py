@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import platform
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -36,6 +37,7 @@ WEIGHTS = "s2tx.weights_sha256"
 CONFIG = "s2tx.config_sha256"
 DATA = "s2tx.data_sha256"
 _SENT = "s2tx.sent"
+_PLACE = "s2tx.place"
 _BATCH = 900  # MLflow takes at most 1000 metrics, 100 params and 100 tags a call
 _log = logging.getLogger(__name__)
 
@@ -64,7 +66,9 @@ class Recorder:
                     client, project, mark, card.name, card.sha256, params.window.horizon
                 )
                 _send_params(client, self._run_id, params)
-            client.update_run(self._run_id, status="RUNNING")
+                _end_stopped(client, project)
+                client.set_tag(self._run_id, _PLACE, _place(project))
+                client.update_run(self._run_id, status="RUNNING")
             self._client = client
         except Exception as error:
             self._give_up(error)
@@ -174,6 +178,24 @@ def find(client: MlflowClient, project: Project, mark: str) -> str | None:
         max_results=1,
     )
     return runs[0].info.run_id if runs else None
+
+
+def _place(project: Project) -> str:
+    """Where a training runs: machine and folder."""
+    return f"{platform.node()}:{project.root.resolve()}"
+
+
+def _end_stopped(client: MlflowClient, project: Project) -> None:
+    """End the runs of trainings that were stopped here: nobody else would, and they look alive.
+
+    One training at a time runs here; another's run, or one that resumes, ends as it should.
+    """
+    running = client.search_runs(
+        [experiment_id(client, project)], "attributes.status = 'RUNNING'", max_results=1000
+    )
+    for run in running:
+        if run.data.tags.get(_PLACE) == _place(project):
+            client.set_terminated(run.info.run_id, "KILLED")
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

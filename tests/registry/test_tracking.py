@@ -157,6 +157,30 @@ def test_live_curves_and_sync_meet_in_one_run(project: Project, tiny: Params) ->
     assert [(p.step, p.value) for p in points] == [(1, 1.0), (2, 0.5)]
 
 
+def test_a_stopped_training_does_not_run_for_ever(project: Project, tiny: Params) -> None:
+    """Protects who looks at MLflow: what a kill or a failure left is not at work; others are."""
+    with_seed = {
+        seed: dataclasses.replace(tiny, train=dataclasses.replace(tiny.train, seed=seed))
+        for seed in (1, 2)
+    }
+    client = connect(project)
+    elsewhere = client.create_run(experiment_id(client, project)).info.run_id
+    client.set_tag(elsewhere, "s2tx.place", "another machine:/project")
+
+    def states() -> dict[str, str]:
+        return {
+            run.data.params.get("train.seed", "elsewhere"): run.info.status
+            for run in _runs(project)
+        }
+
+    tracking.Recorder(project, with_seed[1])
+    assert states() == {"elsewhere": "RUNNING", "1": "RUNNING"}
+    tracking.Recorder(project, with_seed[2])
+    assert states() == {"elsewhere": "RUNNING", "1": "KILLED", "2": "RUNNING"}
+    tracking.Recorder(project, with_seed[1])  # it resumes
+    assert states() == {"elsewhere": "RUNNING", "1": "RUNNING", "2": "KILLED"}
+
+
 def test_training_goes_on_without_mlflow(
     project: Project,
     tiny: Params,
