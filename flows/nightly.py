@@ -70,7 +70,7 @@ def _night(project: Project, pull: bool) -> Night:
             _forecast_all_the_same(project, params)
         raise
     forecast = stages.forecast(project, params)
-    get_run_logger().info("%s; forecast: %s", decision.reason, forecast.path)
+    get_run_logger().info("Forecast: %s", forecast.path)
     stages.age(forecast, params)  # last: rows that are late are still worth a model and a forecast
     return Night(project.root, ingested, registered, decision, forecast)
 

@@ -13,7 +13,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from s2tx.errors import S2TXError
 
-PATIENCE = 120.0  # seconds for a server to come up
+PATIENCE = 180.0  # seconds for a server to come up
 GRACE = 15.0  # seconds for it to go
 
 

@@ -98,7 +98,9 @@ def promote(project: Project, params: Params) -> Decision:
     """Promote the new model or keep the champion."""
     from s2tx.registry.promote import promote as decide
 
-    return decide(project, params, by="nightly")
+    decision = decide(project, params, by="nightly")
+    get_run_logger().info("%s", decision.reason)
+    return decision
 
 
 @task(task_run_name="forecast", **_OUTSIDE)

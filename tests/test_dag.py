@@ -71,9 +71,10 @@ for name, statement in json.load(sys.stdin).items():
         input=json.dumps(STATEMENTS),
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
         cwd=ROOT,
     )
+    assert run.returncode == 0, run.stderr
     lines = map(str.split, run.stdout.splitlines())
     return {name: set(imported) for name, *imported in lines}
 

@@ -27,22 +27,26 @@ def newest_reading(times: pd.DatetimeIndex, values: NDArray[np.float64]) -> pd.T
 def require_recent(
     reading: pd.Timestamp, max_hours: float | None, now: pd.Timestamp | None = None
 ) -> str:
-    """The newest reading's stamp, read as UTC, and its age, in words.
+    """The newest reading's stamp and its age, in words.
 
     Args:
-        reading: without a time zone, as the tables have them.
-        max_hours: what is allowed (``ingest.max_age_hours``); None allows any age.
-        now: without a time zone, in UTC; by default this moment.
+        reading: of a table without a time zone it is taken for UTC.
+        max_hours: what is allowed (``ingest.max_age_hours``), into the future too, for stamps ahead
+            of the time would hide a silence as long; None allows any age.
+        now: in UTC; by default this moment.
 
     Raises:
-        InputError: the reading is older.
+        InputError: the reading is older, or lies further ahead.
     """
-    moment = pd.Timestamp.now("UTC").tz_localize(None) if now is None else now
-    hours = (moment - reading) / pd.Timedelta(hours=1)
-    told = f"the newest reading is of {reading}, {hours:.0f} hours ago"
-    if max_hours is not None and hours > max_hours:
+    moment = pd.Timestamp.now("UTC") if now is None else now
+    stamp = reading.tz_localize("UTC") if reading.tz is None else reading
+    hours = (moment - stamp) / pd.Timedelta(hours=1)
+    told = f"the newest reading is of {reading}, {abs(hours):.0f} hours "
+    told += "ago" if hours >= 0 else "from now"
+    if max_hours is not None and abs(hours) > max_hours:
         raise InputError(
             f"{told}, and ingest.max_age_hours is {max_hours:g}",
-            "See why the source brings nothing newer, or change ingest.max_age_hours",
+            "See why the source brings nothing newer and that its stamps are in UTC, or change "
+            "ingest.max_age_hours",
         )
     return told

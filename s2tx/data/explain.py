@@ -161,12 +161,14 @@ def _variate(check: str, variate: str, seen: Evidence) -> tuple[str, str]:
                 "Drop the column, bring more readings, or raise validate.max_missing",
             )
         case "constant":
-            value = column[np.isfinite(column)][0]
-            return (
-                f"{variate} is constant among the train rows ({value:g})",
+            cure = (
                 "Drop the column, or bring rows in which it varies: nothing can be learned of it, "
-                "and its errors have no unit",
+                "and its errors have no unit"
             )
+            if not figure["distinct"]:
+                return f"{variate} has no reading among the train rows", cure
+            value = column[np.isfinite(column)][0]
+            return f"{variate} is constant among the train rows ({value:g})", cure
         case "stuck" | "stuck share":
             starts, lengths = runs(column)
             lengths = np.where(np.isnan(column[starts]), 0, lengths)

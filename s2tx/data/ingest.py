@@ -32,7 +32,7 @@ from s2tx.params import Params
 from s2tx.paths import Project, write_beside, write_text
 
 LOCK_PATIENCE = 600.0  # seconds to wait for another ingest
-_OURS = re.compile(r"\..+\.part|.+-[0-9a-f]{12}\.\w+")  # a part of a killed ingest, or a table
+_OURS = re.compile(r"\..+\.part|.+-(?P<hash>[0-9a-f]{12})\.\w+")  # of a killed ingest, or a table
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ def ingest(
         file: a copy of the catalog's file, where it cannot be downloaded.
         append: add the rows to the current version; where both have a row, they must agree.
         backwards: take a table that ends before the current version of its name does.
-        name: of the data set; by default the catalog's, the current one's where it came from the
-            same source (or with ``append``), else the stem.
+        name: of the data set; by default the current one's where it came from a source of the same
+            name (or with ``append``), else the catalog's, else the stem.
         time_column: where the file has several columns of timestamps.
         step: where the rows do not tell, such as ``"15min"``; ``append`` keeps the card's.
 
@@ -93,8 +93,8 @@ def ingest(
         path, entry = _bring(project, source, file, scratch)
         origin = _origin(source, entry)
         current = read_card(project) if append or (project.data / CARD_FILE).exists() else None
-        if current is not None and current.source == origin and entry is None and name is None:
-            name = current.name  # as it was given once
+        if current is not None and current.source == origin and name is None:
+            name = current.name  # as it was given once; a night can say nothing of its source
         label = name or (entry.name if entry else path.stem)
         before = read_current(project) if append else None
         new_rows = 0
@@ -214,7 +214,8 @@ def _same_shape(current: Card | None, card: Card) -> None:
             raise InputError(
                 f"{card.file} has the {words} {new!r}, the current version of {card.name} has "
                 f"{old!r}",
-                "Mend the file, or give it another name with --name",
+                "Mend the file, give it another name with --name, or say time column and step as "
+                "it was read before, with --time-column and --step",
             )
 
 
@@ -287,8 +288,14 @@ def _flush(folder: Path) -> None:
 def _sweep(project: Project, card: Card) -> None:
     """Remove what ingest wrote and the card does not name: older tables, parts of a killed one."""
     for path in project.data.iterdir():
-        if path.is_file() and path.name != card.file and _OURS.fullmatch(path.name):
+        if path.is_file() and path.name != card.file and _is_ours(path):
             path.unlink()
+
+
+def _is_ours(path: Path) -> bool:
+    """By its name, and a table by its content too: another's name may end in twelve digits."""
+    match = _OURS.fullmatch(path.name)
+    return match is not None and match["hash"] in (None, fingerprint.of_file(path)[:12])
 
 
 def _finish(

@@ -70,7 +70,8 @@ def committer(project: Project) -> str:
     Raises:
         S2TXError: git knows nobody.
     """
-    return _git(project, "var", "GIT_COMMITTER_IDENT").rsplit(" ", 2)[0]
+    author, _ = (_git(project, "var", f"GIT_{who}_IDENT") for who in ("AUTHOR", "COMMITTER"))
+    return author.rsplit(" ", 2)[0]
 
 
 def push(project: Project) -> None:

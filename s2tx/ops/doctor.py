@@ -21,6 +21,9 @@ from s2tx.params import load_params
 from s2tx.paths import Project
 
 _SPACE = 5  # GiB that a night should find free
+_NO_CHAMPION = (
+    "Make one: dvc repro, s2tx register, s2tx promote; or put one back: s2tx rollback --to"
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def examine(project: Project) -> list[Check]:
             ("DVC remote", _remote, "See: dvc remote list; then dvc push"),
             ("git", _git, "Tell it: git config user.name NAME; git config user.email ADDRESS"),
             ("MLflow", _mlflow, "Start the server that MLFLOW_TRACKING_URI names, or unset it"),
-            ("champion", _champion, "Make one: dvc repro, s2tx register, s2tx promote"),
+            ("champion", _champion, _NO_CHAMPION),
             ("Prefect", _prefect, "Install it anew: make setup"),
             ("disk", _disk, f"Free some space: a night should find {_SPACE} GiB"),
         )

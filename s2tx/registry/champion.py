@@ -33,7 +33,8 @@ def load_champion(project: Project, name: str, runtime: RuntimeParams) -> tuple[
     if version is None:
         raise InputError(
             f"{name} has no champion",
-            "Train and promote one: dvc repro, s2tx register, s2tx promote",
+            "Train and promote one: dvc repro, s2tx register, s2tx promote; or put back one that "
+            "the ledger knows: s2tx rollback --to",
         )
     return load_version(client, name, version, runtime), version
 
@@ -52,11 +53,12 @@ def load_version(client: MlflowClient, name: str, version: int, runtime: Runtime
         with tempfile.TemporaryDirectory() as folder:
             inside = f"{entry.tags[PLACE]}/{BUNDLE}"
             bundle = Path(client.download_artifacts(entry.run_id, inside, folder))
-            for what, tag, found in (
-                ("weights", tracking.WEIGHTS, weights_hash(bundle)),
-                ("config", tracking.CONFIG, of_file(bundle / CONFIG)),
+            config = of_file(bundle / CONFIG)
+            for what, registered, found in (
+                ("weights", entry.tags[tracking.WEIGHTS], weights_hash(bundle)),
+                # Versions registered before this hash was kept have none.
+                ("config", entry.tags.get(tracking.CONFIG, config), config),
             ):
-                registered = entry.tags.get(tag, found)  # earlier versions have no hash of both
                 if found != registered:
                     raise S2TXError(
                         f"the {what} of {name} version {version} have sha256 {found}, and were "

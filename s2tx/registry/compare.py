@@ -137,8 +137,8 @@ def _require_own_rows(model: Bundle, who: str, table: Table, params: Params) -> 
     if np.abs(apart).max() > _ROUNDING:
         raise S2TXError(
             f"the {who} was trained on other rows of {table.card.name} than the train rows of now: "
-            "data.split, data.ratio or validate changed since, and test rows may be among them. "
-            "Train anew: dvc repro."
+            "data.split, data.ratio or validate changed since, and test rows may be among them."
+            + (" Train anew: dvc repro." if who == "challenger" else "")
         )
 
 

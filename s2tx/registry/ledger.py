@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 ALIAS = "champion"
+WEIGHTS = "weights_sha256"  # of the model that a line promotes
 Line = dict[str, Any]
 _log = logging.getLogger(__name__)
 
@@ -156,6 +157,15 @@ def reigns(lines: list[Line], name: str) -> list[int]:
         elif not stack or stack[-1] != version:
             stack.append(version)
     return stack
+
+
+def promoted(lines: list[Line], name: str) -> dict[int, str]:
+    """Versions that won, and the hash of the weights with which each did last."""
+    return {
+        line["to"]: line[WEIGHTS]
+        for line in lines
+        if line.get("name") == name and line["action"] == "promote" and WEIGHTS in line
+    }
 
 
 def withdrawn(lines: list[Line], name: str) -> set[int]:

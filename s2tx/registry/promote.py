@@ -17,7 +17,7 @@ from s2tx.data.table import Card, Table
 from s2tx.errors import InputError, S2TXError
 from s2tx.params import Params, PromoteParams
 from s2tx.paths import Project
-from s2tx.registry import ledger
+from s2tx.registry import ledger, tracking
 from s2tx.registry.champion import load_version
 from s2tx.registry.compare import Errors, Verdict, compare, score_alone
 from s2tx.registry.package import current_card, find_version, model_name, require_current
@@ -170,20 +170,30 @@ def _decide(
             reason = f"version {kept.challenger} was rolled back; to let it try again, name it"
             return _keep(kept, f"{reason}: {again}")
         reigns = ledger.reigns(lines, kept.name)
+        weights = _weights(client, kept)
         # Its own promotion may have been interrupted before the alias moved: that is made up for.
-        if kept.champion is None and reigns and reigns[-1] != kept.challenger and not named:
+        # The weights tell, for in a registry that was begun anew another model has the number.
+        own = reigns[-1:] == [kept.challenger] and (
+            ledger.promoted(lines, kept.name).get(reigns[-1]) == weights
+        )
+        if kept.champion is None and reigns and not own and not named:
             reason = f"version {reigns[-1]} was champion by the ledger, and no version is now"
             back = f"s2tx rollback --to {reigns[-1]}"
             return _keep(kept, f"{reason}; put it back: {back}, or begin anew: {again}")
         decision = _judge(params, client, table, mask, kept)
         if decision.promoted and decision.challenger is not None:
-            line = _line(decision, by)
+            line = {**_line(decision, by), ledger.WEIGHTS: weights}
             ledger.move(project, client, kept.name, kept.champion, decision.challenger, line)
         return decision
     except S2TXError as error:
         connect(project)  # an outage looks like a model that does not load, and says nothing of it
         by_hand = f"To put it in service unscored: s2tx rollback --to {kept.challenger}"
         return _keep(kept, f"{error} {by_hand}")
+
+
+def _weights(client: MlflowClient, kept: Decision) -> str:
+    """The hash of the challenger's weights that the registry keeps."""
+    return str(client.get_model_version(kept.name, str(kept.challenger)).tags[tracking.WEIGHTS])
 
 
 def _judge(

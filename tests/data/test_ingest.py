@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import subprocess
@@ -208,8 +209,9 @@ def test_a_kill_in_the_middle_of_a_copy(project, small, tmp_path) -> None:  # ty
     ingest(project, small, str(write(good_frame(), tmp_path / "my.csv")))
     left = project.data / ".my-123.csv.abc.part"
     left.write_text("half")
-    stray = project.data / "my-000000000000.csv"
-    stray.write_text("a table that no card names")
+    text = "a table that no card names"
+    stray = project.data / f"my-{hashlib.sha256(text.encode()).hexdigest()[:12]}.csv"
+    stray.write_text(text)
     assert len(read_current(project).frame) == ROWS
     ingest(project, small, str(tmp_path / "my.csv"))
     assert not left.exists()
@@ -220,7 +222,10 @@ def test_a_kill_in_the_middle_of_a_copy(project, small, tmp_path) -> None:  # ty
 def test_what_ingest_did_not_write_stays(project, small, frame) -> None:  # type: ignore[no-untyped-def]
     """A user's own files in data/, the source among them, are in no version: they would be lost."""
     project.data.mkdir()
-    source, other = write(frame, project.data / "my.csv"), project.data / "precious-2019.csv"
+    source, other = (
+        write(frame, project.data / "my.csv"),
+        project.data / "precious-202401312300.csv",
+    )
     other.write_text("t,x\n")
     for _ in range(2):  # a night reads the same source again
         ingest(project, small, str(source))

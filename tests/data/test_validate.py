@@ -79,6 +79,7 @@ BREAKS: list[tuple[str, set[str], Change, dict[str, object]]] = [
     ("missing", {"missing"}, put("load", range(0, ROWS, 3), np.nan), {}),
     ("constant", {"constant"}, put("load", slice(None), 5.0), {}),
     ("constant", {"constant"}, wakes_late, {}),
+    ("constant", {"constant"}, put("load", slice(0, 430), np.nan), {"max_missing": 0.9}),
     ("stuck", {"stuck"}, put("load", slice(10, 30), 9.0), {"max_stuck_steps": 20}),
     ("stuck share", {"stuck", "stuck share"}, put("load", slice(10, 299), 9.0), {}),
     ("range", {"range"}, put("load", 9, 500.0), {}),

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import inspect
 import logging
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,7 +28,7 @@ from s2tx.paths import Project
 from s2tx.registry import ledger
 from s2tx.registry import promote as gate
 from s2tx.registry.store import connect
-from tests.tiny import tiny_table
+from tests.tiny import put_on_disk, tiny_bundle, tiny_table
 
 ROOT = Path(__file__).parents[2]
 NAME = "s2tx-tiny-h6"
@@ -210,6 +208,22 @@ def test_a_silent_source_ends_a_night_as_failed_after_its_work(
     assert calls == ["zeta", "alpha", "mid"]
     assert ledger.champion(connect(project), NAME) is not None
     assert len(list(project.forecasts.glob("*.csv"))) == 1
+
+
+def test_where_the_alias_was_lost_the_log_says_how_to_put_it_back(
+    project: Project, calls: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The forecast fails for want of a champion; why there is none is what is to be mended."""
+    night.nightly(root=str(project.root))
+    put_on_disk(project, tiny_bundle(tiny_table(), night.load_params(project.params), shift=2.0))
+    connect(project).delete_registered_model_alias(NAME, ledger.ALIAS)
+    with (
+        caplog.at_level(logging.INFO),
+        pytest.raises(InputError, match=r"no champion.*s2tx rollback --to"),
+    ):
+        night.nightly(root=str(project.root))
+    assert "put it back: s2tx rollback --to 1" in caplog.text
+    assert calls == ["zeta", "alpha", "mid"] * 2
 
 
 def _away(*_: object, **__: object) -> None:
@@ -404,13 +418,6 @@ def test_a_schedule_can_check_the_parameters() -> None:
         eval(parameter.annotation, {})
 
 
-def test_a_night_that_died_with_its_server_frees_its_place() -> None:
-    """Leases in a server's memory end with it: after a power cut no night would begin again."""
-    wanted = tomllib.loads((ROOT / "prefect.toml").read_text())["server"]["concurrency"]
-    storage = importlib.import_module(wanted["lease_storage"]).ConcurrencyLeaseStorage
-    assert storage.__module__.endswith("filesystem")
-
-
 def test_a_schedule_that_is_none_is_refused_before_a_server_starts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -421,14 +428,17 @@ def test_a_schedule_that_is_none_is_refused_before_a_server_starts(
 
 
 def test_prefect_stays_at_home_and_has_patience() -> None:
-    """Its database must lie in the project, and nothing be reported to anybody; and a busy machine
-    must not cost the night, which has its own server until it ends."""
+    """Its database must lie in the project, and nothing be reported to anybody. A busy machine must
+    not cost the night, which has its own server until it ends. Leases in a server's memory would
+    end with it: after a power cut no night would begin again.
+    """
     script = (
         "from prefect.settings import get_current_settings as s; x = s()\n"
-        "print(x.home, x.server.analytics_enabled, x.server.ephemeral.startup_timeout_seconds)"
+        "print(x.home, x.server.analytics_enabled, x.server.ephemeral.startup_timeout_seconds)\n"
+        "print(x.server.concurrency.lease_storage.rpartition('.')[2])"
     )
     environment = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
     child = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True
     )
-    assert child.stdout.split() == [".prefect", "False", "180"], child.stderr
+    assert child.stdout.split() == [".prefect", "False", "180", "filesystem"], child.stderr

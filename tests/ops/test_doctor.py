@@ -90,13 +90,21 @@ def test_a_night_that_could_not_commit_is_found(
     fed = dataclasses.replace(tiny, ingest=dataclasses.replace(tiny.ingest, source="load.csv"))
     subprocess.run(["git", "init", "-q", project.root], check=True)
     subprocess.run(["git", "-C", project.root, "config", "user.useConfigOnly", "true"], check=True)
-    for params, known, ok in ((tiny, False, True), (fed, False, False), (fed, True, True)):
+    commit = ["git", "-C", project.root, "commit", "-q", "--allow-empty", "-m", "a night's"]
+    for params, who, ok in (
+        (tiny, (), True),
+        (fed, (), False),
+        (fed, ("COMMITTER",), False),
+        (fed, ("COMMITTER", "AUTHOR"), True),
+    ):
         monkeypatch.setattr(doctor, "load_params", lambda _, params=params: params)
-        if known:
-            monkeypatch.setenv("GIT_COMMITTER_NAME", "Nightly")
-            monkeypatch.setenv("GIT_COMMITTER_EMAIL", "nightly@example.org")
+        for each in who:
+            monkeypatch.setenv(f"GIT_{each}_NAME", "Nightly")
+            monkeypatch.setenv(f"GIT_{each}_EMAIL", "nightly@example.org")
         check = _by_name(project)["git"]
         assert check.ok == ok, check
+        if params is fed:
+            assert (subprocess.run(commit, check=False).returncode == 0) == ok
     assert "Nightly <nightly@example.org>" in check.found
 
 

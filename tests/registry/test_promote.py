@@ -386,7 +386,7 @@ def test_the_next_night_does_not_undo_a_rollback(project: Project, tiny: Params)
 
 
 def test_an_alias_that_was_lost_is_no_first_champion(project: Project, tiny: Params) -> None:
-    """Whoever deletes the alias, or the registry, must not let any model in unscored."""
+    """Whoever deletes the alias must not let any model in unscored."""
     _registered(project, tiny, GOOD)
     promote(project, tiny)
     _registered(project, tiny, WORST)
@@ -399,6 +399,20 @@ def test_an_alias_that_was_lost_is_no_first_champion(project: Project, tiny: Par
     rollback(project, tiny, to=1)
     assert not promote(project, tiny).promoted
     assert _champion(project) == 1
+
+
+def test_a_registry_that_was_lost_lets_nobody_in(
+    project: Project, tiny: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a new one another model is version 1 too, as the champion of the ledger was."""
+    _registered(project, tiny, GOOD)
+    promote(project, tiny)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'anew' / 'mlflow.db'}")
+    assert _registered(project, tiny, WORST) == 1
+    decision = promote(project, tiny)
+    assert not decision.promoted
+    assert "version 1 was champion" in decision.reason
+    assert promote(project, tiny, version=1).promoted  # named, it begins anew
 
 
 def test_a_promotion_that_was_interrupted_is_made_up_for(project: Project, tiny: Params) -> None:
