@@ -57,7 +57,7 @@ def examine(project: Project) -> list[Check]:
             ("torch", _torch, "Set runtime.device to auto in params.yaml, or mend the driver"),
             ("backends", _backends, "Set runtime.scan and runtime.layers to auto in params.yaml"),
             ("data", _data, "Bring them back: dvc pull data.dvc; or others in: s2tx ingest"),
-            ("newest reading", _age, "See why the source brings nothing newer"),
+            ("freshness", _age, "See why the source brings nothing newer"),
             ("DVC remote", _remote, "See: dvc remote list; then dvc push"),
             ("git", _git, "Tell it: git config user.name NAME; git config user.email ADDRESS"),
             ("MLflow", _mlflow, "Start the server that MLFLOW_TRACKING_URI names, or unset it"),

@@ -73,7 +73,7 @@ def test_data_are_those_of_their_card(
     for ingest, fresh in ((tiny.ingest, True), (limited, False)):
         params = dataclasses.replace(tiny, ingest=ingest)
         monkeypatch.setattr(doctor, "load_params", lambda _, params=params: params)
-        age = doctor._check("newest reading", doctor._age, project, "cure")
+        age = doctor._check("freshness", doctor._age, project, "cure")
         assert age.ok is fresh
         assert age.found.startswith("the newest reading is of 2024-01-01 08:00:00, ")
     (project.data / "tiny.csv").write_text(text + rows)
