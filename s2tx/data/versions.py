@@ -70,6 +70,7 @@ def committer(project: Project) -> str:
     Raises:
         S2TXError: git knows nobody.
     """
+    # A commit needs both.
     author, _ = (_git(project, "var", f"GIT_{who}_IDENT") for who in ("AUTHOR", "COMMITTER"))
     return author.rsplit(" ", 2)[0]
 

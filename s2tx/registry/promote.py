@@ -192,8 +192,9 @@ def _decide(
 
 
 def _weights(client: MlflowClient, kept: Decision) -> str:
-    """The hash of the challenger's weights that the registry keeps."""
-    return str(client.get_model_version(kept.name, str(kept.challenger)).tags[tracking.WEIGHTS])
+    """The hash of the challenger's weights in the registry; a version without one does not load."""
+    tags = client.get_model_version(kept.name, str(kept.challenger)).tags
+    return str(tags.get(tracking.WEIGHTS, ""))
 
 
 def _judge(

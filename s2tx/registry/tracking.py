@@ -193,8 +193,9 @@ def _end_stopped(client: MlflowClient, project: Project) -> None:
     running = client.search_runs(
         [experiment_id(client, project)], "attributes.status = 'RUNNING'", max_results=1000
     )
+    place = _place(project)
     for run in running:
-        if run.data.tags.get(_PLACE) == _place(project):
+        if run.data.tags.get(_PLACE) == place:
             client.set_terminated(run.info.run_id, "KILLED")
 
 

@@ -433,9 +433,11 @@ def test_prefect_stays_at_home_and_has_patience() -> None:
     end with it: after a power cut no night would begin again.
     """
     script = (
+        "from importlib import import_module\n"
         "from prefect.settings import get_current_settings as s; x = s()\n"
         "print(x.home, x.server.analytics_enabled, x.server.ephemeral.startup_timeout_seconds)\n"
-        "print(x.server.concurrency.lease_storage.rpartition('.')[2])"
+        "leases = import_module(x.server.concurrency.lease_storage).ConcurrencyLeaseStorage\n"
+        "print(leases.__module__.rpartition('.')[2])"
     )
     environment = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
     child = subprocess.run(

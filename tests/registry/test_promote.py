@@ -13,7 +13,7 @@ from s2tx.errors import InputError, S2TXError
 from s2tx.forecasting import SERVE
 from s2tx.params import Params
 from s2tx.paths import Project, write_text
-from s2tx.registry import ledger
+from s2tx.registry import ledger, tracking
 from s2tx.registry import promote as gate
 from s2tx.registry.champion import load_champion
 from s2tx.registry.package import register
@@ -413,6 +413,15 @@ def test_a_registry_that_was_lost_lets_nobody_in(
     assert not decision.promoted
     assert "version 1 was champion" in decision.reason
     assert promote(project, tiny, version=1).promoted  # named, it begins anew
+
+
+def test_a_version_without_a_hash_is_kept_out(project: Project, tiny: Params) -> None:
+    """Whoever registers by hand leaves no tags: nothing can be shown of it, and the gate stands."""
+    _registered(project, tiny, GOOD)
+    connect(project).delete_model_version_tag(NAME, "1", tracking.WEIGHTS)
+    decision = promote(project, tiny, version=1)
+    assert not decision.promoted
+    assert "does not load" in decision.reason
 
 
 def test_a_promotion_that_was_interrupted_is_made_up_for(project: Project, tiny: Params) -> None:
