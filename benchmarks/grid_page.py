@@ -102,6 +102,7 @@ def page(
     searches: Sequence[Mapping[str, Any]] = (),
     waiting: Sequence[str] = (),
     context: Mapping[str, Any] | None = None,
+    exact: Mapping[str, Any] | None = None,
 ) -> str:
     """The whole of ``docs/benchmarks.md``.
 
@@ -110,12 +111,15 @@ def page(
         searches: the files of ``results/search/``.
         waiting: searches that were not run yet.
         context: ``results/context.json``.
+        exact: ``results/exact.json``.
     """
     grid, published = Grid.of(tree), yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))
     parts = [INTRODUCTION, "\n".join(_claims(grid))]
     for data in grid.data_sets():
         parts.append("\n".join(_of_data_set(grid, data, published)))
     parts.append("\n".join(_reruns(grid, published)))
+    if exact:
+        parts.append("\n".join(_exact(tree["cells"], exact)))
     parts.append("\n".join(_parts(grid)))
     if searches or waiting:
         parts.append("\n".join(study_page.search(searches, waiting)))
@@ -423,6 +427,33 @@ def _reruns(grid: Grid, published: Mapping[str, Any]) -> Iterator[str]:
             [recipe, data, str(horizon), f"{mse:.3f}", f"{theirs:.3f}", _gap(mse, theirs), verdict]
         )
     heads = ["baseline", "data", "horizon", "ours", "rerun", "gap", "within"]
+    yield from _table(heads, rows)
+
+
+def _exact(cells: Mapping[str, Any], exact: Mapping[str, Any]) -> Iterator[str]:
+    """The trained linear baseline beside the least-squares solution of the same windows."""
+    yield (
+        "DLinear is a linear map, so what its training seeks can be solved for: by least squares "
+        "on the same train windows (`s2tx study exact`). A figure of others that is lower than "
+        "the solution's comes from a training that stopped elsewhere, not from a better DLinear."
+    )
+    yield ""
+    rows = []
+    for solved in exact["cells"]:
+        cell = Cell(**solved["cell"])
+        if (trained := cells.get(cell.name)) is None:
+            continue
+        ours, least = trained["mse"], solved["test"]["mse"]
+        rows.append(
+            [
+                cell.data,
+                str(cell.horizon),
+                f"{trained['validation']['mse']:.4f} -> {ours:.4f}",
+                f"{solved['validation']['mse']:.4f} -> {least:.4f}",
+                _gap(ours, least),
+            ]
+        )
+    heads = ["data", "horizon", "trained: validation -> test MSE", "solved", "change of test MSE"]
     yield from _table(heads, rows)
 
 

@@ -48,7 +48,9 @@ def benchmarks() -> str:
         for data in each.data_sets
         if (each.recipe, data) not in found
     ]
-    return grid_page.page(_read("grid"), searches, waiting, _read_any("context"))
+    return grid_page.page(
+        _read("grid"), searches, waiting, _read_any("context"), _read_any("exact")
+    )
 
 
 def missing() -> str:

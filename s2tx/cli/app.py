@@ -280,6 +280,7 @@ _STUDIES = {
     "search": "Choose a recipe's settings on validation windows only (see --help).",
     "context": "Measure what trained cells make of the global context (see --help).",
     "missing": "Score finished cells under missing values, some trained under them (see --help).",
+    "exact": "Solve the grid's linear baseline by least squares, to hold it against (see --help).",
     "gaps": "Map what the attention of trained cells reads beside a gap (see --help).",
 }
 

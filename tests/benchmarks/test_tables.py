@@ -85,6 +85,22 @@ def test_cells_stand_with_their_seeds_gaps_and_what_was_not_run() -> None:
     assert "## ECL" not in page
 
 
+def test_the_linear_baseline_stands_beside_its_solution() -> None:
+    """Protects the verdict on DLinear: its own validation and test error, and of what is solved."""
+    tree = some_grid()
+    tree["cells"] = {"ETTh1-192-dlinear-1": tree["cells"]["1"]}
+    solved = {
+        "cell": {"data": "ETTh1", "horizon": 192, "recipe": "dlinear", "seed": 1},
+        "validation": {"mse": 0.51},
+        "test": {"mse": 0.4},
+    }
+    never_run = {**solved, "cell": {**solved["cell"], "horizon": 336}}
+    page = grid_page.page(tree, exact={"cells": [solved, never_run]})
+    assert "| ETTh1 | 192 | 0.5000 -> 0.5000 | 0.5100 -> 0.4000 | +25.0% |" in page
+    assert "| ETTh1 | 336 |" not in page
+    assert "solved for" not in grid_page.page(tree)
+
+
 def test_searches_that_were_not_run_are_named_even_where_none_was() -> None:
     """Protects the reader from a page that is silent on how the settings were chosen."""
     page = grid_page.page(some_grid(), waiting=["`best` on ETTh1"])
