@@ -147,11 +147,11 @@ def readme(tree: Mapping[str, Any]) -> Iterator[str]:
     """The README's table: the average over all horizons, where each was run."""
     grid = Grid.of(tree)
     recipes = grid.recipes
-    yield ""
     yield (
-        "MSE averaged over the horizons, every test window scored, lower is better; "
-        "each cell with its seeds and receipt in [docs/benchmarks.md](docs/benchmarks.md) "
-        "(`s2tx study grid`):"
+        "MSE averaged over the horizons, every test window scored, lower is better. `paper` is S2TX "
+        "as published, `best` what we found better on validation windows. How, every cell with its "
+        "seeds and receipt, and what others publish are in "
+        "[docs/benchmarks.md](docs/benchmarks.md) (`s2tx study grid`):"
     )
     yield ""
     yield from _table(
@@ -410,7 +410,7 @@ def _reruns(grid: Grid, published: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield (
         f"Ours beside their reruns by others: within {NEAR:.0%} of the MSE, or better. Where it "
-        "says no, ours is weaker than it should be, and to be ahead of it there shows little."
+        "says no, ours may be weaker than it should be, and to be ahead of it there shows little."
     )
     yield ""
     rows = []

@@ -27,8 +27,8 @@ PERFORMANCE = ROOT / "docs" / "performance.md"
 
 def render() -> str:
     """What stands between the markers."""
-    lines = [*_scores(_read("pipeline")["runs"]), *_trust(_read("trust"))]
-    return "\n".join([*lines, *(grid_page.readme(_read("grid")) if has_grid() else ())])
+    grid = [*grid_page.readme(_read("grid")), ""] if has_grid() else []
+    return "\n".join([*grid, *_scores(_read("pipeline")["runs"]), *_trust(_read("trust"))])
 
 
 def performance() -> str:
