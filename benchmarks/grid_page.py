@@ -148,9 +148,9 @@ def readme(tree: Mapping[str, Any]) -> Iterator[str]:
     grid = Grid.of(tree)
     recipes = grid.recipes
     yield (
-        "MSE averaged over the horizons, every test window scored, lower is better. `paper` is S2TX "
-        "as published, `best` what we found better on validation windows. How, every cell with its "
-        "seeds and receipt, and what others publish are in "
+        "MSE averaged over the horizons, every test window scored, lower is better. `paper` is "
+        "S2TX as published, `best` what we found better on validation windows. How, every cell "
+        "with its seeds and receipt, and what others publish are in "
         "[docs/benchmarks.md](docs/benchmarks.md) (`s2tx study grid`):"
     )
     yield ""

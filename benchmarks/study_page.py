@@ -24,15 +24,15 @@ def search(records: Iterable[Mapping[str, Any]], waiting: Sequence[str] = ()) ->
     yield "## How the settings were chosen"
     yield ""
     yield (
-        "`s2tx study search` reads validation windows only. Trial 1 is the plain setting, the "
-        "first choice of every key. Each next one changes one key of the champion; when all such "
-        "changes were tried, Optuna proposes. A challenger takes the place only if its validation "
-        "MSE, averaged over the horizons, is lower and a one-sided paired t test over stretches "
-        "as long as the horizon agrees, with the confidence of section `promote`. Stretches are "
-        "few and neighbours overlap, so the test is somewhat too sure, and each challenger is "
-        "tested anew: among six that are no better, one wins by luck in almost every second "
-        "search. Bold trials took the place; the last bold one is what `params.yaml` holds, at "
-        "every horizon and seed."
+        "`s2tx study search` reads validation windows only, with the first seed. Trial 1 is the "
+        "plain setting, the first choice of every key. Each next one changes one key of the "
+        "champion; when all such changes were tried, Optuna proposes. A challenger takes the place "
+        "only if its validation MSE, averaged over the horizons, is lower, and a one-sided paired "
+        "t test over stretches as long as the horizon is as confident as the search asks. Of a "
+        "baseline it asks nothing: the lowest error wins. Stretches are few and neighbours "
+        "overlap, so the test is surer than it should be, and each challenger is tested anew: "
+        "among six that are no better, more often than not one wins by luck. Bold trials took the "
+        "place; the last bold one is what `params.yaml` holds, at every horizon and seed."
     )
     if waiting:
         yield ""
@@ -44,7 +44,8 @@ def search(records: Iterable[Mapping[str, Any]], waiting: Sequence[str] = ()) ->
         horizons = ", ".join(map(str, record["horizons"]))
         yield (
             f"### `{record['recipe']}` on {record['data']}: {len(record['trials'])} of "
-            f"{record['budget']} trials, horizon {horizons}, seed {record['seed']}"
+            f"{record['budget']} trials, horizon {horizons}, seed {record['seed']}, confidence "
+            f"{record['confidence']:g}"
         )
         yield ""
         searched = record["receipt"]["code"]["commit"]

@@ -44,6 +44,7 @@ class SearchParams:
 
     ``trials`` is the budget of one data set; ``space`` has the choices of each dotted key, such as
     ``model.dropout``, the plain one first; ``barred`` are settings that are not tried together.
+    ``confidence`` is how sure it must be that a lower error is no luck; at 0 the lowest wins.
     """
 
     __pydantic_config__ = STRICT
@@ -54,8 +55,11 @@ class SearchParams:
     seed: int
     space: dict[str, tuple[Scalar, ...]]
     barred: tuple[dict[str, Scalar], ...]
+    confidence: float
 
     def __post_init__(self) -> None:
+        sure = self.confidence
+        check(0 <= sure < 1, "confidence", sure, "give a share from 0 to below 1")
         check(self.trials >= 1, "trials", self.trials, "give 1 or more")
         check(len(self.horizons) >= 1, "horizons", self.horizons, "give one or more")
         for key, choices in self.space.items():

@@ -6,11 +6,11 @@ of each of ``study.searches`` and each of its data sets, as many settings of its
 one; then it changes one key of the champion at a time, in the order of the space; when every such
 change was tried, Optuna's tree-structured Parzen estimator proposes.
 
-A challenger becomes the champion where its validation error, the mean over the horizons, is lower
-by the margin of section ``promote``, and a paired t test over stretches as long as the horizon says
-so with that section's confidence. A few months of validation hold few independent windows, three of
-720 hours, and the lowest of many errors on them is luck as often as skill: what cannot be told
-apart stays plain.
+A challenger becomes the champion where its validation error, the mean over the horizons, is lower,
+and a paired t test over stretches as long as the horizon says so with the ``confidence`` of the
+search. A few months of validation hold few independent windows, three of 720 hours, and the lowest
+of many errors on them is luck as often as skill: what cannot be told apart stays plain. For a
+baseline the confidence is 0, and the lowest error wins: the benefit of the doubt is theirs.
 
 No test window is read. What was tried is in ``results/search/DATA-RECIPE.json``; a record whose
 trials the present search does not come to, for they are of another space or of earlier code, is
@@ -40,7 +40,7 @@ from s2tx.data.split import find_borders
 from s2tx.data.table import Table
 from s2tx.errors import InputError, S2TXError
 from s2tx.evaluation.metrics import score
-from s2tx.params import Params, PromoteParams
+from s2tx.params import Params
 from s2tx.paths import Project
 from s2tx.studies.cell import Places, bring, validation_of
 from s2tx.studies.command import parser_of
@@ -104,7 +104,7 @@ def search(
             at = f"trial {len(trials) + 1} of {wanted.trials}"
             note(f"{name}: {at}: {_text(proposed)}")
             outcome = _try(cells, table, places, note)
-        judged = _judge(outcome, champion_of(trials), params.promote)
+        judged = _judge(outcome, champion_of(trials), wanted.confidence)
         trials.append({"settings": proposed} | outcome | judged)
         if trained:
             _write(wanted, data, trials, places)
@@ -223,17 +223,16 @@ def _blocks(bundle: Bundle, table: Table, params: Params) -> list[float]:
     return [float(np.nanmean(part)) for part in parts]
 
 
-def _judge(trial: Trial, champion: Trial | None, rule: PromoteParams) -> dict[str, Any]:
+def _judge(trial: Trial, champion: Trial | None, wanted: float) -> dict[str, Any]:
     """Whether a trial takes the place of the champion, and with what confidence."""
     if trial["value"] is None:
         return {"confidence": None, "promoted": False}
     if champion is None:
         return {"confidence": None, "promoted": True}
     old, new = champion["block_mse"], trial["block_mse"]
-    gains = [np.array(old[at]) * (1 - rule.min_gain) - np.array(new[at]) for at in new]
-    confidence = _confidence(gains)
-    better = trial["value"] < champion["value"] * (1 - rule.min_gain)
-    return {"confidence": confidence, "promoted": better and confidence >= rule.confidence}
+    confidence = _confidence([np.array(old[at]) - np.array(new[at]) for at in new])
+    better = trial["value"] < champion["value"]
+    return {"confidence": confidence, "promoted": better and confidence >= wanted}
 
 
 def _confidence(gains: Sequence[NDArray[np.float64]]) -> float:
@@ -294,8 +293,8 @@ def _write(
     record = {
         "receipt": {
             "command": f"python -m s2tx.studies.search --recipes {recipe} --data-sets {data}",
-            "chosen_by": "the validation MSE: lower, with the confidence of section promote in a "
-            "paired t test over stretches of the horizon; no test window is read",
+            "chosen_by": "the validation MSE: lower, with confidence in a paired t test over "
+            "stretches of the horizon; no test window is read",
             "code": {"commit": identity.git_commit(places.project.root)},
             "machine": identity.machine(),
         },
@@ -306,6 +305,7 @@ def _write(
         "seed": wanted.seed,
         "space": {key: list(choices) for key, choices in wanted.space.items()},
         "barred": [dict(each) for each in wanted.barred],
+        "confidence": wanted.confidence,
         "best": None if best is None else {key: best[key] for key in ("settings", "value")},
         "trials": list(trials),
     }

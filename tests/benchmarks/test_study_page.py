@@ -30,9 +30,10 @@ def test_every_trial_is_shown_and_the_champions_bold() -> None:
         "budget": 4,
         "horizons": [96, 720],
         "seed": 1,
+        "confidence": 0.9,
     }
     page = "\n".join(study_page.search([record]))
-    assert "### `best` on ETTh1: 3 of 4 trials, horizon 96, 720, seed 1" in page
+    assert "### `best` on ETTh1: 3 of 4 trials, horizon 96, 720, seed 1, confidence 0.9" in page
     assert "Not tried together: `model.dropout` 0.3 and `model.revin` true." in page
     assert "| trial | `model.dropout` | validation MSE | confidence | seconds |" in page
     assert "| 1 | 0.1 | failed | - | 61 |" in page

@@ -35,6 +35,7 @@ SEARCH = SearchParams(
     seed=1,
     space={"train.learning_rate": (1e-5, 0.003, 0.01), "model.kernel": (3, 5)},
     barred=(),
+    confidence=0.9,
 )
 
 
