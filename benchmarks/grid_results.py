@@ -9,10 +9,14 @@ from itertools import product
 from statistics import fmean
 from typing import Any
 
+from scipy import stats
+
 from s2tx.studies.settings import Cell
 
-# Over five seeds CycleNet's MSE deviates by 0.0005 to 0.005 on ETT (arXiv 2409.18479).
+# What a single seed may deviate by: over five seeds CycleNet's MSE deviates by 0.0005 to 0.005 on
+# ETT (arXiv 2409.18479).
 ONE_SEED = 0.005
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -48,18 +52,27 @@ class Grid:
         found = [self.mse(data, horizon, recipe) for horizon in self.horizons(data)]
         return None if None in found else fmean(each for each in found if each is not None)
 
-    def noise(self, data: str, horizons: Sequence[int], *recipes: str) -> float:
+    def noise(
+        self, data: str, horizons: Sequence[int], *recipes: str, seeds: int | None = None
+    ) -> float:
         """What the difference of two MSEs, each a mean over ``horizons``, has to exceed.
 
-        Twice its standard error over seeds; ``ONE_SEED`` where a cell has a single seed.
+        They are means over ``seeds``, if not over all that were run.
+
+        Half the two-sided interval of ``CONFIDENCE`` around it over seeds, by Student's t with the
+        degrees of freedom of Welch and Satterthwaite (Biometrika 34, 1947): a deviation that is
+        known from three seeds is known badly. A cell with a single seed deviates by ``ONE_SEED``.
         """
-        variance = 0.0
+        variances, known = [], 0.0
         for horizon, recipe in product(horizons, recipes):
             mse = self.lines[data, horizon, recipe]["mse"]
-            if mse["deviation"] is None:
-                return ONE_SEED
-            variance += mse["deviation"] ** 2 / mse["seeds"]
-        return 2 * math.sqrt(variance) / len(horizons)
+            single = mse["deviation"] is None
+            deviation = ONE_SEED if single else mse["deviation"]
+            variances.append(deviation**2 / (seeds or mse["seeds"]))
+            known += 0.0 if single else variances[-1] ** 2 / (mse["seeds"] - 1)
+        freedom = sum(variances) ** 2 / known if known else math.inf
+        quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
+        return quantile * math.sqrt(sum(variances)) / len(horizons)
 
     def paired(
         self, data: str, horizon: int, recipe: str, other: str

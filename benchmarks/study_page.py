@@ -14,6 +14,17 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
         yield f"| {' | '.join(row)} |"
 
 
+def spread(value: Mapping[str, Any]) -> str:
+    """The mean over seeds, with its deviation where there are several."""
+    deviation = value["deviation"]
+    return f"{value['mean']:.3f}" + ("" if deviation is None else f" ± {deviation:.3f}")
+
+
+def gap(ours: float | None, theirs: float) -> str:
+    """By what share an MSE lies above another, in percent."""
+    return "" if ours is None else f"{ours / theirs - 1:+.1%}"
+
+
 def search(records: Iterable[Mapping[str, Any]], waiting: Sequence[str] = ()) -> Iterator[str]:
     """What each search tried, in the order of trial; who took the place is bold.
 

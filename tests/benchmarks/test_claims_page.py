@@ -1,0 +1,83 @@
+"""A claim must hold by more than another seed would turn, and say what it rests on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from benchmarks.claims_page import claims, headline
+from benchmarks.grid_results import Grid
+from tests.benchmarks.test_tables import cell, some_grid, tree_of
+
+PUBLISHED: dict[str, Any] = {
+    "horizons": [96, 720],
+    "tables": {
+        "patchtst": {"label": "PatchTST, rerun", "figures": {"ETTh1": [[0.3, 0.3], [0.4, 0.4]]}},
+        "best": {"label": "best published", "figures": {"ETTh1": [[0.2, 0.3], [0.2, 0.4]]}},
+    },
+}
+
+
+def grid_of(cells: list[dict[str, Any]]) -> Grid:
+    return Grid.of(some_grid() | tree_of(cells))
+
+
+def seeds(recipe: str, horizon: int, *mses: float) -> list[dict[str, Any]]:
+    return [cell(recipe, horizon, mse, seed) for seed, mse in enumerate(mses, 1)]
+
+
+def test_the_noise_is_that_of_every_cell() -> None:
+    """Protects from a known deviation that is dropped where another cell has a single seed, and
+    from three seeds that are taken for many."""
+    grid = grid_of([*seeds("best", 96, 0.3, 0.33, 0.36), cell("dlinear", 96, 0.3)])
+    # By t with 2 degrees of freedom, 4.303 standard errors.
+    assert grid.noise("ETTh1", [96], "best") == pytest.approx(4.303 * 0.03 / 3**0.5, rel=1e-3)
+    # Of a single seed, as if its deviation were known for sure.
+    assert grid.noise("ETTh1", [96], "dlinear") == pytest.approx(1.96 * 0.005, rel=1e-3)
+    both, error = grid.noise("ETTh1", [96], "best", "dlinear"), (0.03**2 / 3 + 0.005**2) ** 0.5
+    assert 1.96 * error < both < 4.303 * error
+    assert grid.noise("ETTh1", [96], "best", seeds=1) == pytest.approx(4.303 * 0.03, rel=1e-3)
+
+
+def test_a_claim_holds_only_beyond_the_noise_and_names_the_horizon_it_rests_on() -> None:
+    """Protects from a verdict on a gap that another seed would turn, and from one horizon's gain
+    that reads as if it were everywhere."""
+    cells = [*seeds("best", 96, 0.300, 0.301, 0.302), *seeds("best", 720, 0.400, 0.401, 0.402)]
+    cells += [*seeds("patchtst", 96, 0.301, 0.302, 0.303), *seeds("patchtst", 720, 0.5, 0.5, 0.5)]
+    cells += [cell("dlinear", 96, 0.306), cell("dlinear", 720, 0.404)]
+    cells += [cell("paper", 96, 0.2), cell("paper", 720, 0.3)]
+    page = list(claims(grid_of(cells), PUBLISHED))
+    told = "averaged over ETTh1's horizons | 0.3510 against"
+    assert (
+        f"| `best` is better than `patchtst`, {told} 0.4010 (-12.5%) | 99% at 720 | yes |" in page
+    )
+    within = "| lower, within the noise (0.0070) |"
+    assert f"| `best` is better than `dlinear`, {told} 0.3550 (-1.1%) |  {within}" in page
+    assert (
+        f"| `best` is better than `paper`, {told} 0.2500 (+40.4%) | 50% at 720 | **no** |" in page
+    )
+    theirs = f"PatchTST, rerun (theirs), {told} 0.3500 (+0.3%) |  | higher, within the noise"
+    assert any(theirs in line for line in page)
+    theirs = f"best published (theirs), {told} 0.2000 (+75.5%) | 67% at 720 | **no** |"
+    assert any(theirs in line for line in page)
+    (line,) = headline(grid_of(cells))
+    assert "ETTh1 -12.5% (beyond the noise, 99% at 720)" in line
+
+
+def test_the_papers_claims_are_judged_by_their_own_words() -> None:
+    """Protects from a claim of the paper that is taken for true, or that only we are held to."""
+    for without, verdict in ((0.421, "yes"), (0.41, "no: +0.0100, the noise is 0.0139")):
+        cells = [cell("paper", 96, 0.4), cell("paper_no_joint", 96, without)]
+        page = list(claims(grid_of(cells), PUBLISHED))
+        assert any(line.endswith(f"without them {without:.4f} |  | {verdict} |") for line in page)
+
+
+@pytest.mark.parametrize(("even", "told"), [(0.38, True), (0.36, False)])
+def test_even_ground_is_compared_on_the_seeds_of_both(even: float, told: bool) -> None:
+    """Protects the comparison without what `best` has and PatchTST has not, and what is said of it
+    from outliving its figures."""
+    cells = [cell("best_no_linear", 96, even), *seeds("patchtst_dropout", 96, 0.37, 0.39)]
+    page = "\n".join(claims(grid_of(cells), PUBLISHED))
+    assert f"`patchtst_dropout`, ETTh1 at 96 | {even:.4f} against 0.3700" in page
+    assert ("is not ahead of PatchTST" in page) is told
