@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from benchmarks.project import ROOT
-from benchmarks.study_page import cell_name, table
+from benchmarks.study_page import cell_name, left_out, table
 
 IMAGE = ROOT / "docs" / "images" / "gaps.png"
 _KINDS = {"local": "local patches", "cross": "global patches"}
@@ -28,6 +28,7 @@ def section(record: Mapping[str, Any]) -> Iterator[str]:
         shares = [_share(cell.get(kind)) for kind in _KINDS]
         rows.append([f"`{cell_name(cell)}`", *shares])
     yield from table(["cell", *(f"of the {label}" for label in _KINDS.values())], rows)
+    yield from left_out(record)
     yield ""
     yield "![Attention maps beside a gap](images/gaps.png)"
     yield ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
 import json
@@ -19,6 +20,7 @@ import yaml
 
 from s2tx import fingerprint
 from s2tx.params import Params, RuntimeParams
+from s2tx.paths import write_text
 from s2tx.studies import plain
 
 ROOT = Path(__file__).parents[1]
@@ -69,6 +71,15 @@ class Clone:
         return json.loads((self.root / path).read_text(encoding="utf-8"))
 
 
+def no_options(name: str, told: str | None) -> None:
+    """The command line of a benchmark that has no option: ``--help`` alone is answered."""
+    argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{name}",
+        description=told,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args()
+
+
 def torch_alone(runtime: RuntimeParams) -> RuntimeParams:
     """The settings under which the model runs no kernel of its own."""
     return dataclasses.replace(runtime, scan="reference", layers="reference")
@@ -86,7 +97,6 @@ def write_results(
     receipt = {"code": fingerprint.git_commit(ROOT), "machine": fingerprint.machine()}
     if packages is not None:
         receipt["packages"] = packages
-    RESULTS.mkdir(exist_ok=True)
     text = json.dumps({**result, "receipt": receipt}, indent=2, ensure_ascii=False) + "\n"
-    (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
+    write_text(RESULTS / f"{name}.json", text)
     print(f"wrote results/{name}.json")

@@ -146,6 +146,14 @@ def context(record: Mapping[str, Any]) -> Iterator[str]:
         ],
         rows,
     )
+    yield from left_out(record)
+
+
+def left_out(record: Mapping[str, Any]) -> Iterator[str]:
+    """The cells that were trained again since a study looked at them."""
+    if record.get("stale"):
+        yield ""
+        yield f"Left out, as they were trained again since: {', '.join(record['stale'])}."
 
 
 def earlier(cells: Mapping[str, Any]) -> Iterator[str]:

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchmarks import gaps_page, grid_page, missing_page, performance_page
-from benchmarks.project import RESULTS, ROOT
+from benchmarks.project import RESULTS, ROOT, no_options
 from s2tx.paths import write_text
 from s2tx.studies.plain import read_params
+from s2tx.studies.settings import Cell
 from s2tx.study_params import StudyParams
 
 BEGIN = "<!-- results:begin (python -m benchmarks.tables) -->"
@@ -28,7 +29,8 @@ PERFORMANCE = ROOT / "docs" / "performance.md"
 def render() -> str:
     """What stands between the markers."""
     grid = [*grid_page.readme(_read("grid")), ""] if has_grid() else []
-    return "\n".join([*grid, *_scores(_read("pipeline")["runs"]), *_trust(_read("trust"))])
+    lines = [*_scores(_read("pipeline")["runs"]), *_trust(_read("trust"))]
+    return "\n".join([*grid, *lines, *_first_run(_read("first_run"))])
 
 
 def performance() -> str:
@@ -48,14 +50,13 @@ def benchmarks() -> str:
         for data in each.data_sets
         if (each.recipe, data) not in found
     ]
-    return grid_page.page(
-        _read("grid"), searches, waiting, _read_any("context"), _read_any("exact")
-    )
+    context = _of_the_grid(_read_any("context"))
+    return grid_page.page(_read("grid"), searches, waiting, context, _read_any("exact"))
 
 
 def missing() -> str:
     """The whole of docs/missing-values.md."""
-    return missing_page.page(_read("missing"), _parts(), _read_any("gaps"))
+    return missing_page.page(_read("missing"), _parts(), _of_the_grid(_read_any("gaps")))
 
 
 def _parts() -> tuple[str, ...]:
@@ -91,6 +92,22 @@ def _read_any(name: str) -> Any:
     return _read(name) if (RESULTS / f"{name}.json").exists() else None
 
 
+def _of_the_grid(record: Any) -> Any:
+    """What a study found of the weights that the grid has; the names of other cells are ``stale``.
+
+    None where it was never run, or found nothing of them.
+    """
+    if record is None:
+        return None
+    weights = {name: cell["weights_sha256"] for name, cell in _read("grid")["cells"].items()}
+    split: dict[bool, list[Any]] = {True: [], False: []}
+    for found in record["cells"]:
+        name = Cell(**found["cell"]).name
+        split[weights.get(name) == found["weights_sha256"]].append(found)
+    stale = [Cell(**found["cell"]).name for found in split[False]]
+    return record | {"cells": split[True], "stale": stale} if split[True] else None
+
+
 def _trust(trust: dict[str, Any]) -> Iterator[str]:
     runs = trust["runs"]
     killed = sum(name.startswith("killed") for name in runs)
@@ -100,6 +117,16 @@ def _trust(trust: dict[str, Any]) -> Iterator[str]:
         f"The same training {len(runs)} times from scratch, {killed} of them killed with SIGKILL "
         f"and started again: {hashes} weight hash{'' if hashes == 1 else 'es'} "
         "(`python -m benchmarks.trust`, [results/trust.json](results/trust.json))."
+    )
+
+
+def _first_run(record: dict[str, Any]) -> Iterator[str]:
+    machine = record["receipt"]["machine"]
+    steps = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in record["seconds"].items())
+    yield ""
+    yield (
+        f"From a fresh clone, in a new environment, on {machine['cpus']} CPU cores: {steps} "
+        "(`python -m benchmarks.first_run`, [results/first_run.json](results/first_run.json))."
     )
 
 
@@ -124,22 +151,23 @@ def _scores(runs: dict[str, Any]) -> Iterator[str]:
         span = f"{window['look_back']} → {window['horizon']}"
         yield f"| {name} | {span} | {run['metrics']['windows']} | {' | '.join(scores)} |"
     yield ""
+    settings = "; ".join(f"{name} with {_settings(run)}" for name, run in runs.items())
+    commits = {run["receipt"]["code"][:8] for run in runs.values() if "receipt" in run}
     yield (
-        "The S2TX of this table is that of section `model`, with its defaults: neither `paper` nor "
-        "`best` of the study below."
+        "This table shows that the pipeline runs on them, not what can be reached: the S2TX is "
+        f"neither `paper` nor `best`, but section `model` as it was at commit "
+        f"{', '.join(f'`{each}`' for each in sorted(commits))}; {settings}."
     )
-    epochs = {name: run.get("settings", {}).get("train.epochs", 9) for name, run in runs.items()}
-    short = [f"{name} for {each}" for name, each in epochs.items() if each < 3]
-    if short:
-        yield ""
-        yield (
-            f"Trained for few epochs, only to show that the pipeline runs on them: "
-            f"{', '.join(short)}."
-        )
+
+
+def _settings(run: dict[str, Any]) -> str:
+    """What of ``params.yaml`` a run had changed."""
+    return ", ".join(f"`{key}` {value}" for key, value in run.get("settings", {}).items())
 
 
 def main() -> int:
     """The command line; returns the exit code."""
+    no_options("tables", __doc__)
     for page, text in ((README, render()), (PERFORMANCE, performance())):
         write_text(page, insert(page.read_text(encoding="utf-8"), text))
     if has_grid():
@@ -147,7 +175,7 @@ def main() -> int:
     if has_missing():
         write_text(missing_page.PAGE, missing())
         missing_page.draw(_read("missing"), _parts())
-        if (gaps := _read_any("gaps")) is not None:
+        if (gaps := _of_the_grid(_read_any("gaps"))) is not None:
             gaps_page.draw(gaps)
     return 0
 

@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any
 
-from benchmarks.project import Clone, write_results
+from benchmarks.project import Clone, no_options, write_results
 from s2tx.training.bundle import weights_hash
 
 # Short enough to repeat five times; every part of the recipe is in use.
@@ -46,6 +46,7 @@ def train(clone: Clone, kill_after: float | None = None) -> float:
 
 def main() -> int:
     """The command line; 1 if the hashes differ."""
+    no_options("trust", __doc__)
     runs: dict[str, Any] = {}
     whole = 0.0
     for name, share in [("first", None), ("second", None)] + [

@@ -118,8 +118,8 @@ def collect(
                 "cells": sorted({cell["sources_sha256"] for cell in cells.values()}),
             },
             "machine": identity.machine(),
-            "protocol": "every test window, stride 1; standardised by the train rows; the epoch "
-            "chosen on validation windows; each cell's own receipt is in grid/CELL.json",
+            "protocol": "every test window, stride 1; standardised by the train rows; each cell's "
+            "own receipt, with what its epoch was chosen by, is in grid/CELL.json",
         },
         "recipes": list(compared),
         "summary": summary(cells.values()),

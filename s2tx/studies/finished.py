@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from s2tx.studies.collect import read_any
 from s2tx.studies.command import add_models, parser_of
 from s2tx.studies.grid import places_of
 from s2tx.studies.plain import read_params
+from s2tx.studies.record import read_record
 from s2tx.studies.settings import Cell
 from s2tx.training.bundle import Bundle, weights_hash
 from s2tx.training.runtime import start
@@ -76,18 +77,19 @@ class Finished:
             )
         table = bring(find(cell.data), folder, places.project.cache / "downloads")
         data = dataclasses.replace(params.data, split="auto")
-        again = f"delete {places.record(cell)}, then s2tx study grid --cells {name}"
+        again = f"s2tx study grid --cells {name}"
         if not places.bundle(cell).is_dir():
             raise InputError(
                 f"the weights of {name} are not here, for git does not keep them",
-                f"Train them again: {again}",
+                "Train them again, with a record of their own: "
+                f"{again} --results ELSEWHERE --models {places.models}",
             )
         bundle = Bundle.load(places.bundle(cell), params.runtime, start(params.runtime).device)
         recorded = record["receipt"]["weights_sha256"]
         if as_recorded and weights_hash(places.bundle(cell)) != recorded:
             raise InputError(
                 f"{places.bundle(cell)} holds other weights than the record of {name}",
-                f"Run it again: {again}",
+                f"Run it again: delete {places.record(cell)}, then {again}",
             )
         borders = find_borders(len(table.times), table.card, data, bundle.window)
         return cls(cell, record, bundle, table, borders)
@@ -106,6 +108,8 @@ def run_over_cells(
 ) -> int:
     """The command line of a study that examines finished cells; returns the exit code.
 
+    What the record holds of other cells is kept, unless they were trained again since.
+
     Args:
         name: of the study; its record is ``results/NAME.json``.
         description: for ``--help``.
@@ -122,19 +126,32 @@ def run_over_cells(
     places = places_of(project, options.results, options.models)
     try:
         params = read_params(project.params)
+        commit = {"commit": identity.git_commit(project.root)}
+        path = places.results / f"{name}.json"
+        kept = [
+            each
+            for each in (read_record(path) or {"cells": []})["cells"]
+            if Cell(**each["cell"]).name not in options.cells and _stands(each, places)
+        ]
         cells = []
         for cell in options.cells:
-            cells.append(examine(cell, params, places, options.data_dir))
+            cells.append(examine(cell, params, places, options.data_dir) | commit)
             print(f"{cell}: examined", flush=True)
     except S2TXError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     receipt = {
         "command": f"python -m s2tx.studies.{name} --cells " + " ".join(options.cells),
-        "code": {"commit": identity.git_commit(project.root)},
+        "code": commit,
         "machine": identity.machine(),
         "protocol": protocol,
     }
-    text = json.dumps({"receipt": receipt, "cells": cells}, indent=indent)
-    write_text(places.results / f"{name}.json", text + "\n")
+    text = json.dumps({"receipt": receipt, "cells": [*kept, *cells]}, indent=indent)
+    write_text(path, text + "\n")
     return 0
+
+
+def _stands(found: Mapping[str, Any], places: Places) -> bool:
+    """Whether what was found of a cell is of the weights that its record has."""
+    record = read_any(places, Cell(**found["cell"]))
+    return record is not None and record["receipt"]["weights_sha256"] == found["weights_sha256"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from benchmarks import grid_page, missing_page
+import pytest
+
+from benchmarks import grid_page, missing_page, study_page, tables
 from benchmarks.grid_results import Grid
 from benchmarks.tables import (
     PERFORMANCE,
@@ -31,12 +33,29 @@ def test_the_pages_show_the_results_files() -> None:
 
 def test_every_results_file_has_a_receipt() -> None:
     """Protects from a figure of unknown origin."""
-    files = [*(ROOT / "results").glob("*.json"), *(ROOT / "results" / "search").glob("*.json")]
+    files = list((ROOT / "results").rglob("*.json"))
     assert files
     for file in files:
         receipt = json.loads(file.read_text(encoding="utf-8"))["receipt"]
-        assert receipt["code"], file
+        code = receipt["code"]
+        assert len((code["commit"] if isinstance(code, dict) else code).split("+")[0]) == 40, file
         assert receipt["machine"], file
+
+
+def test_what_was_found_of_other_weights_is_named_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Protects a page from the map of a network that the grid no longer has."""
+    grid = {"cells": {"ETTh1-96-best-1": {"weights_sha256": "a"}}}
+    monkeypatch.setattr(tables, "_read", lambda _: grid)
+    cell = {"data": "ETTh1", "horizon": 96, "recipe": "best", "seed": 1}
+    ours = {"cell": cell, "weights_sha256": "a"}
+    stale = {"cell": cell | {"seed": 2}, "weights_sha256": "a"}
+    found = tables._of_the_grid({"receipt": {}, "cells": [ours, stale]})
+    assert found == {"receipt": {}, "cells": [ours], "stale": ["ETTh1-96-best-2"]}
+    assert tables._of_the_grid({"cells": [stale]}) is None
+    assert tables._of_the_grid(None) is None
+    assert any("ETTh1-96-best-2" in line for line in study_page.left_out(found))
 
 
 def test_the_pages_of_the_studies_show_their_results() -> None:
