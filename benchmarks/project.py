@@ -19,9 +19,8 @@ from typing import Any
 import yaml
 
 from s2tx import fingerprint
-from s2tx.params import Params, RuntimeParams
+from s2tx.params import Params, RuntimeParams, load_params
 from s2tx.paths import write_text
-from s2tx.studies import plain
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
@@ -86,8 +85,8 @@ def torch_alone(runtime: RuntimeParams) -> RuntimeParams:
 
 
 def read_params() -> Params:
-    """The project's ``params.yaml``; a GPU machine may lack pydantic."""
-    return plain.read_params(ROOT / "params.yaml")
+    """The project's ``params.yaml``."""
+    return load_params(ROOT / "params.yaml")
 
 
 def write_results(

@@ -14,8 +14,8 @@ from typing import Any
 
 from benchmarks import gaps_page, grid_page, missing_page, performance_page
 from benchmarks.project import RESULTS, ROOT, no_options
+from s2tx.params import load_params
 from s2tx.paths import write_text
-from s2tx.studies.plain import read_params
 from s2tx.studies.settings import Cell
 from s2tx.study_params import StudyParams
 
@@ -64,7 +64,7 @@ def _parts() -> tuple[str, ...]:
 
 
 def _study() -> StudyParams:
-    return read_params(ROOT / "params.yaml").study
+    return load_params(ROOT / "params.yaml").study
 
 
 def has_missing() -> bool:

@@ -19,10 +19,10 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from s2tx import child
 from s2tx.errors import S2TXError
+from s2tx.params import load_params
 from s2tx.paths import Project
 from s2tx.studies.collect import collect, read
 from s2tx.studies.grid import Selection, places_of, select, settings_of
-from s2tx.studies.plain import read_params
 
 ROOT = Path(__file__).parents[1]
 
@@ -56,7 +56,7 @@ def benchmark(
         Why each chosen cell that is not finished is not; empty if all are.
     """
     project = Project(Path(root) if root else ROOT)
-    params = read_params(project.params)
+    params = load_params(project.params)
     places = places_of(project)
     whole = settings_of(params)
     selection = Selection(

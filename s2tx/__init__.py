@@ -2,8 +2,8 @@
 
 The rooms, from the ground up (imports only point to rooms above in this list)::
 
-    specs, study_params, params, paths,   settings and sizes, places, messages,
-    errors, fingerprint                   identity
+    typed, specs, study_params, params,   settings and sizes, read strictly; places,
+    paths, errors, fingerprint            messages, identity
     data        model                     tables and windows; the network
     baselines                             what the model must beat
     zoo                                   name -> class

@@ -2,8 +2,7 @@
 
 A function takes the small section that it needs, never the whole tree. There are no defaults in
 code: a key that is missing, unknown, of the wrong type or out of range fails with the file, the
-dotted key, the value found and the cure. The sections are plain dataclasses, so the model and its
-training import without pydantic, which only reading the file needs.
+dotted key, the value found and the cure.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from s2tx.errors import InputError
-from s2tx.specs import STRICT as _STRICT
 from s2tx.specs import Baseline, Pattern, Trained, check_sizes
 from s2tx.specs import check as _check
 from s2tx.study_params import StudyParams
+from s2tx.typed import typed
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,6 @@ class IngestParams:
     ``max_age_hours``: a night whose newest reading is older ends as failed; null asks nothing.
     """
 
-    __pydantic_config__ = _STRICT
     source: str | None
     append: bool
     max_age_hours: float | None
@@ -48,7 +46,6 @@ class IngestParams:
 class DataParams:
     """How the current table is read and split."""
 
-    __pydantic_config__ = _STRICT
     split: Literal["auto", "ett", "ratio"]
     ratio: tuple[float, float, float]
 
@@ -65,7 +62,6 @@ class DataParams:
 class ValidateParams:
     """What makes a table fit to train on; shares are of the rows of one variate."""
 
-    __pydantic_config__ = _STRICT
     irregular: Literal["auto", "insert", "positional", "refuse"]
     sentinels: tuple[float, ...]
     max_missing: float
@@ -91,7 +87,6 @@ class ValidateParams:
 class InjectParams:
     """Seeded missing values: where the evaluation (and, if asked, the training) looks away."""
 
-    __pydantic_config__ = _STRICT
     pattern: Pattern
     rate: float
     block_steps: int
@@ -108,7 +103,6 @@ class InjectParams:
 class WindowParams:
     """One sample, in steps of the table: S <= L rows in, H rows out."""
 
-    __pydantic_config__ = _STRICT
     look_back: int
     short_look_back: int
     horizon: int
@@ -128,7 +122,6 @@ class WindowParams:
 class ModelParams:
     """The S2TX network (arXiv 2502.11340); the letters are those of ``s2tx/model/s2tx.py``."""
 
-    __pydantic_config__ = _STRICT
     name: Literal["s2tx"]
     width: int
     heads: int
@@ -192,7 +185,6 @@ class MaskingParams:
     ``share`` of the windows lose values, each by one of ``patterns``, at one of ``rates``.
     """
 
-    __pydantic_config__ = _STRICT
     share: float
     patterns: tuple[Pattern, ...]
     rates: tuple[float, ...]
@@ -211,7 +203,6 @@ class MaskingParams:
 class TrainParams:
     """One recipe of optimisation; rates per step, decay per optimiser step."""
 
-    __pydantic_config__ = _STRICT
     seed: int
     epochs: int
     batch_size: int
@@ -250,15 +241,6 @@ class TrainParams:
         )
 
 
-class _ByName:
-    """Tells pydantic, without importing it, that ``name`` says which network of a union it is."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        from pydantic import Field
-
-        return handler(Annotated[source, Field(discriminator="name")])
-
-
 Network = ModelParams | Baseline
 
 
@@ -266,8 +248,7 @@ Network = ModelParams | Baseline
 class BaselineParams:
     """What is trained on the same windows, to be scored beside the model."""
 
-    __pydantic_config__ = _STRICT
-    network: Annotated[Trained, _ByName()]
+    network: Trained
     train: TrainParams
 
 
@@ -278,7 +259,6 @@ class EvaluateParams:
     ``missing_rates`` are the points of the curve of error over missing inputs.
     """
 
-    __pydantic_config__ = _STRICT
     season: int | None
     batch_size: int
     missing_rates: tuple[float, ...]
@@ -306,7 +286,6 @@ class PromoteParams:
     null asks nothing.
     """
 
-    __pydantic_config__ = _STRICT
     metric: Literal["mse", "mae"]
     min_gain: float
     confidence: float
@@ -334,7 +313,6 @@ class PromoteParams:
 class RuntimeParams:
     """What the machine decides; no stage depends on it, every run records it."""
 
-    __pydantic_config__ = _STRICT
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["32-true", "bf16-mixed"]
     scan: Literal["auto", "reference", "cpu", "triton", "mamba_ssm"]
@@ -349,7 +327,6 @@ class RuntimeParams:
 class Params:
     """The whole file, one field a section."""
 
-    __pydantic_config__ = _STRICT
     ingest: IngestParams
     data: DataParams
     validate: ValidateParams
@@ -372,7 +349,6 @@ def load_params(path: Path) -> Params:
             wrong type or out of range; every fault is listed with its dotted key.
     """
     import yaml
-    from pydantic import TypeAdapter, ValidationError
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where PyYAML has it: 0.1 s sooner
     try:
@@ -383,43 +359,11 @@ def load_params(path: Path) -> Params:
         raise InputError(f"{path} is not valid YAML: {error}", "Mend the line it names") from None
     if not isinstance(tree, dict):
         raise InputError(f"{path} holds {type(tree).__name__}, not sections", "Restore it from git")
-    _require_plain_keys(tree, path)
     try:
-        # JSON mode is strict about types, yet takes a list for a tuple.
-        return TypeAdapter(Params).validate_json(json.dumps(tree, default=str), strict=True)
-    except ValidationError as error:
-        faults = [_describe(fault) for fault in error.errors(include_url=False)]
-        raise InputError(f"{path}: " + "; ".join(faults), "Mend the file and run again") from None
-
-
-def _require_plain_keys(node: Any, path: Path, above: str = "") -> None:
-    """No key is a date or a list, which YAML allows and no setting has."""
-    pairs = node.items() if isinstance(node, dict) else enumerate(node)
-    for key, value in pairs:
-        if not isinstance(key, str | int | float | None):
-            raise InputError(f"{path}: the key {above}{key} is no text", "Put it in quotes")
-        if isinstance(value, dict | list):
-            _require_plain_keys(value, path, f"{above}{key}.")
-
-
-def _describe(fault: Any) -> str:
-    # Behind ``network`` stands which member of the union was meant: no key of the file.
-    loc = fault["loc"]
-    parts = [part for at, part in enumerate(loc) if at == 0 or loc[at - 1] != "network"]
-    key = ".".join(map(str, parts))
-    match fault["type"]:
-        case "missing":
-            return f"{key} is missing"
-        case "union_tag_not_found":
-            return f"{key}.name is missing"
-        case "union_tag_invalid":
-            return f"{key}.name is {fault['ctx']['tag']!r}: give {fault['ctx']['expected_tags']}"
-        case "unexpected_keyword_argument" | "extra_forbidden":
-            return f"{key} is not a setting (its value is {fault['input']!r})"
-        case "value_error":
-            return f"{key}.{fault['ctx']['error']}"
-        case _:
-            return f"{key} is {fault['input']!r}: {fault['msg']}"
+        params: Params = typed(Params, tree, "")
+    except ValueError as error:
+        raise InputError(f"{path}: {error}", "Mend the file and run again") from None
+    return params
 
 
 def as_dict(section: Any) -> dict[str, Any]:

@@ -6,8 +6,6 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
-STRICT = {"extra": "forbid"}
-
 MAX_TAPS = 32  # of a convolution, what the CPU kernels hold (their CHUNK)
 Pattern = Literal["point", "block", "sensor", "tail", "blackout"]  # see ``s2tx.data.missing.hide``
 
@@ -27,7 +25,6 @@ class NaiveParams:
     """Repeat the newest season; ``season`` in steps, 1 for the last value, null for what the
     step suggests. Nothing is trained, so it is no ``Trained``."""
 
-    __pydantic_config__ = STRICT
     name: Literal["naive"]
     season: int | None
 
@@ -41,7 +38,6 @@ class NaiveParams:
 class DLinearParams:
     """DLinear (arXiv 2205.13504)."""
 
-    __pydantic_config__ = STRICT
     name: Literal["dlinear"]
     kernel: int
 
@@ -55,7 +51,6 @@ class DLinearParams:
 class PatchTSTParams:
     """PatchTST (arXiv 2211.14730)."""
 
-    __pydantic_config__ = STRICT
     name: Literal["patchtst"]
     width: int
     heads: int
@@ -74,7 +69,6 @@ class PatchTSTParams:
 class ITransformerParams:
     """iTransformer (arXiv 2310.06625)."""
 
-    __pydantic_config__ = STRICT
     name: Literal["itransformer"]
     width: int
     heads: int
@@ -90,7 +84,6 @@ class ITransformerParams:
 class SSTParams:
     """SST (arXiv 2404.14757); ``inverted_window`` is the mask of its released code."""
 
-    __pydantic_config__ = STRICT
     name: Literal["sst"]
     width: int
     heads: int

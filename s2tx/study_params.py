@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from s2tx.specs import STRICT, Pattern, check
+from s2tx.specs import Pattern, check
 
 Scalar = bool | int | float | str | None
 
@@ -20,7 +20,6 @@ class RecipeParams:
     for a data set, under dotted keys such as ``train.epochs``.
     """
 
-    __pydantic_config__ = STRICT
     model: dict[str, Scalar]
     train: dict[str, Any]  # masking is a section of its own
     window: dict[str, Scalar]
@@ -31,7 +30,6 @@ class RecipeParams:
 class BlockParams:
     """Cells that are worth running before others; ``seeds`` says how many of ``study.seeds``."""
 
-    __pydantic_config__ = STRICT
     data_sets: tuple[str, ...]
     horizons: tuple[int, ...]
     recipes: tuple[str, ...]
@@ -47,7 +45,6 @@ class SearchParams:
     ``confidence`` is how sure it must be that a lower error is no luck; at 0 the lowest wins.
     """
 
-    __pydantic_config__ = STRICT
     recipe: str
     data_sets: tuple[str, ...]
     trials: int
@@ -84,7 +81,6 @@ class SearchParams:
 class ConditionParams:
     """Ways in which inputs lose values: each rate with each length and each fill."""
 
-    __pydantic_config__ = STRICT
     pattern: Pattern
     rates: tuple[float, ...]
     steps: tuple[int, ...]
@@ -101,7 +97,6 @@ class ConditionParams:
 class DrawsParams:
     """What is scored under several draws of the mask, and at which seeds they are drawn."""
 
-    __pydantic_config__ = STRICT
     seeds: tuple[int, ...]
     conditions: tuple[ConditionParams, ...]
     test: tuple[BlockParams, ...]
@@ -116,7 +111,6 @@ class MissingParams:
     recipes with one part changed, each beside the first.
     """
 
-    __pydantic_config__ = STRICT
     seed: int
     block_steps: int
     conditions: tuple[ConditionParams, ...]
@@ -139,7 +133,6 @@ class StudyParams:
     A recipe is searched once on a data set.
     """
 
-    __pydantic_config__ = STRICT
     data_sets: tuple[str, ...]
     horizons: tuple[int, ...]
     seeds: tuple[int, ...]

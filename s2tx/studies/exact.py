@@ -26,13 +26,13 @@ from s2tx.data.split import Part, find_borders
 from s2tx.data.table import Table
 from s2tx.errors import S2TXError
 from s2tx.evaluation.metrics import score
+from s2tx.params import load_params
 from s2tx.paths import Project
 from s2tx.specs import DLinearParams
 from s2tx.studies.cell import Places, bring
 from s2tx.studies.collect import read_settled
 from s2tx.studies.command import parser_of
 from s2tx.studies.grid import places_of, settings_of
-from s2tx.studies.plain import read_params
 from s2tx.studies.record import write_record
 from s2tx.studies.settings import Setting
 from s2tx.training.bundle import Predictor
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     places = places_of(project, options.results)
     cells = []
     try:
-        for setting in settings_of(read_params(project.params)):
+        for setting in settings_of(load_params(project.params)):
             if isinstance(setting.spec, DLinearParams) and read_settled(places, setting):
                 cells.append(examine(setting, setting.spec, places, options.data_dir))
                 print(f"{setting.cell.name}: test MSE {cells[-1]['test']['mse']:.4f}", flush=True)

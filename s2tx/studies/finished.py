@@ -15,13 +15,12 @@ from s2tx.data.catalog import find
 from s2tx.data.split import Borders, find_borders
 from s2tx.data.table import Table
 from s2tx.errors import InputError, S2TXError
-from s2tx.params import Params
+from s2tx.params import Params, load_params
 from s2tx.paths import Project, write_text
 from s2tx.studies.cell import Places, bring
 from s2tx.studies.collect import read_any
 from s2tx.studies.command import add_models, parser_of
 from s2tx.studies.grid import places_of
-from s2tx.studies.plain import read_params
 from s2tx.studies.record import read_record
 from s2tx.studies.settings import Cell
 from s2tx.training.bundle import Bundle, weights_hash
@@ -125,7 +124,7 @@ def run_over_cells(
     project = Project.here()
     places = places_of(project, options.results, options.models)
     try:
-        params = read_params(project.params)
+        params = load_params(project.params)
         commit = {"commit": identity.git_commit(project.root)}
         path = places.results / f"{name}.json"
         kept = [

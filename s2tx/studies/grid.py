@@ -21,13 +21,12 @@ import torch
 from s2tx.data.catalog import Entry
 from s2tx.data.table import Table
 from s2tx.errors import InputError, S2TXError
-from s2tx.params import Params
+from s2tx.params import Params, load_params
 from s2tx.paths import Project
 from s2tx.studies import cell as one
 from s2tx.studies.cell import Places
 from s2tx.studies.collect import collect, read
 from s2tx.studies.command import add_models, parser_of
-from s2tx.studies.plain import read_params
 from s2tx.studies.settings import Cell, Setting, order, resolve
 from s2tx.training.fit import Epoch
 
@@ -160,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     places = places_of(project, options.results, options.models)
     note: Note = functools.partial(print, flush=True)
     try:
-        params = read_params(project.params)
+        params = load_params(project.params)
         whole = settings_of(params)
         chosen = select(whole, _selection(options))
         if options.list:

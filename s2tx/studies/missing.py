@@ -32,7 +32,7 @@ from s2tx import fingerprint as identity
 from s2tx.data.split import find_borders
 from s2tx.data.table import Table
 from s2tx.errors import InputError, S2TXError
-from s2tx.params import InjectParams, Params
+from s2tx.params import InjectParams, Params, load_params
 from s2tx.paths import Project
 from s2tx.studies.cell import Places, bring, score_test
 from s2tx.studies.collect import read, read_settled
@@ -40,7 +40,6 @@ from s2tx.studies.command import add_models, parser_of
 from s2tx.studies.conditions import Condition, conditions, score_under
 from s2tx.studies.finished import Finished
 from s2tx.studies.grid import Lines, places_of
-from s2tx.studies.plain import read_params
 from s2tx.studies.record import read_record, write_record
 from s2tx.studies.settings import Cell, Setting, block_cells, resolve
 from s2tx.study_params import MissingParams
@@ -315,7 +314,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     note: Note = functools.partial(print, flush=True)
     reasons: dict[str, str] = {}
     try:
-        params = read_params(project.params)
+        params = load_params(project.params)
         listed = list(cells_of(params))
         names = {setting.cell.name for setting, _ in listed}
         if unknown := set(options.cells) - names:

@@ -40,12 +40,11 @@ from s2tx.data.split import find_borders
 from s2tx.data.table import Table
 from s2tx.errors import InputError, S2TXError
 from s2tx.evaluation.metrics import score
-from s2tx.params import Params
+from s2tx.params import Params, load_params
 from s2tx.paths import Project
 from s2tx.studies.cell import Places, bring, validation_of
 from s2tx.studies.command import parser_of
 from s2tx.studies.grid import Lines, places_of
-from s2tx.studies.plain import read_params
 from s2tx.studies.record import read_record, write_record
 from s2tx.studies.settings import Cell, Setting, resolve
 from s2tx.study_params import Scalar, SearchParams
@@ -352,7 +351,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     places = places_of(project, options.results)
     note: Note = functools.partial(print, flush=True)
     try:
-        params = read_params(project.params)
+        params = load_params(project.params)
         for wanted, data in _selected(params, options.recipes, options.data_sets):
             best = search(wanted, data, params, places, options.data_dir, note)["best"]
             if best is not None:

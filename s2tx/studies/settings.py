@@ -17,9 +17,9 @@ from s2tx.errors import InputError
 from s2tx.evaluation.evaluate import season_of
 from s2tx.params import ModelParams, Network, Params, TrainParams, WindowParams, as_dict
 from s2tx.specs import NaiveParams
-from s2tx.studies.plain import typed
 from s2tx.study_params import BlockParams, RecipeParams, StudyParams
 from s2tx.training.train import code_of
+from s2tx.typed import typed
 
 # The code, beside a training's own, that decides a cell's figures.
 _CODE = ("data/read.py", "data/parse_csv.py", "evaluation/metrics.py", "studies/cell.py")

@@ -50,7 +50,7 @@ def test_finished_cells_are_solved_and_scored_on_the_windows_of_the_grid(
     long = replace(study, study=replace(study.study, recipes=recipes))
     chosen = Selection(("Small",), (6,), ("dlinear", "naive"), (1,))
     list(run(select(settings_of(long), chosen), places, folder, lambda _: None))
-    monkeypatch.setattr(exact, "read_params", lambda _: long)
+    monkeypatch.setattr(exact, "load_params", lambda _: long)
     arguments = ["--data-dir", str(folder), "--results", str(places.results)]
     assert exact.main(arguments) == 0
     (found,) = json.loads((places.results / exact.FILE).read_text(encoding="utf-8"))["cells"]
@@ -68,7 +68,7 @@ def test_without_its_data_nothing_is_written(
     """Protects an earlier record from a run that could not read the data."""
     chosen = Selection(cells=("Small-6-dlinear-1",))
     list(run(select(settings_of(study), chosen), places, folder, lambda _: None))
-    monkeypatch.setattr(exact, "read_params", lambda _: study)
+    monkeypatch.setattr(exact, "load_params", lambda _: study)
     empty = folder / "empty"
     empty.mkdir()
     arguments = ["--data-dir", str(empty), "--results", str(places.results)]

@@ -25,7 +25,7 @@ def test_cells_that_are_not_named_stay_until_they_are_trained_again(
     weights that are gone."""
     chosen = Selection(data_sets=("Small",), recipes=("naive",))
     list(run(select(settings_of(study), chosen), places, folder, lambda _: None))
-    monkeypatch.setattr(finished, "read_params", lambda _: study)
+    monkeypatch.setattr(finished, "load_params", lambda _: study)
 
     def examine(name: str, *given: Any) -> dict[str, Any]:
         done = Finished.open(name, *given)

@@ -152,7 +152,7 @@ def test_the_command_names_what_it_does_not_know_and_fails_where_a_cell_did(
     params: Params, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Protects a script from a study that did nothing and said that all is well."""
-    monkeypatch.setattr(room, "read_params", lambda _: params)
+    monkeypatch.setattr(room, "load_params", lambda _: params)
     given = ["--data-dir", str(folder), "--results", str(tmp_path), "--models", str(tmp_path)]
     assert room.main([*given, "--cells", "Small-4-naive-1", "Small-4-none-1"]) == 2
     assert room.main([*given, "--protocols", "test"]) == 1  # no cell of the grid is finished

@@ -6,16 +6,13 @@ import dataclasses
 from dataclasses import replace
 
 import pytest
-import yaml
 
 from s2tx.errors import InputError
 from s2tx.params import ModelParams, Params, as_dict
 from s2tx.specs import NaiveParams, SSTParams
 from s2tx.studies import settings
-from s2tx.studies.plain import read_params, typed
 from s2tx.studies.settings import Cell, order, resolve
 from s2tx.study_params import RecipeParams
-from tests.conftest import ROOT
 
 
 def with_recipe(study: Params, **changes: object) -> Params:
@@ -193,15 +190,6 @@ def test_a_name_is_its_cell() -> None:
     assert Cell.of_name(cell.name) == cell
     with pytest.raises(InputError, match="no cell of the grid"):
         Cell.of_name("ETTh1-96")
-
-
-def test_params_are_read_the_same_without_pydantic(params: Params) -> None:
-    """Protects a GPU machine that lacks pydantic from other settings than those of the file."""
-    tree = yaml.safe_load((ROOT / "params.yaml").read_text())
-    assert typed(Params, tree, "") == params == read_params(ROOT / "params.yaml")
-    tree["study"]["first"][0]["seeds"] = "1"
-    with pytest.raises(ValueError, match=r"study\.first\.0\.seeds is '1': give int"):
-        typed(Params, tree, "")
 
 
 def test_recipes_are_data(params: Params) -> None:

@@ -1,40 +1,14 @@
-"""Plain data -> the typed sections of ``s2tx.params``, as strictly as pydantic, without it.
+"""Plain data -> typed frozen dataclasses, strictly: the sections of ``params.yaml``.
 
-The grid reads ``params.yaml`` with it on a machine that has no pydantic, and everywhere the
-overrides of its recipes.
+The model and the studies run on machines with little more than torch, so this needs nothing.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import types
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
-
-from s2tx.errors import InputError
-from s2tx.params import Params, load_params
-
-
-def read_params(path: Path) -> Params:
-    """``params.yaml``, with pydantic or without.
-
-    Raises:
-        InputError: see ``s2tx.params.load_params``; without pydantic, the first fault is named.
-    """
-    try:
-        import pydantic  # noqa: F401
-    except ImportError:
-        import yaml
-
-        if not path.exists():
-            raise InputError(f"{path} does not exist", "Run from the project's root") from None
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-        try:
-            params: Params = typed(Params, tree, "")
-        except ValueError as error:
-            raise InputError(f"{path}: {error}", "Mend the file and run again") from None
-        return params
-    return load_params(path)
 
 
 def typed(kind: Any, value: Any, key: str) -> Any:
@@ -46,7 +20,7 @@ def typed(kind: Any, value: Any, key: str) -> Any:
         key: dotted, where the value stands.
 
     Raises:
-        ValueError: names the key that is missing, unknown, of the wrong type or out of range.
+        ValueError: names each key that is missing, unknown, of the wrong type or out of range.
     """
     origin, arguments = get_origin(kind), get_args(kind)
     if kind is Any:
@@ -63,11 +37,14 @@ def typed(kind: Any, value: Any, key: str) -> Any:
         fits = isinstance(value, list | tuple) and (many or len(value) == len(arguments))
         _fitting(fits, value, key, "a list" if many else f"a list of {len(arguments)}")
         kinds = [arguments[0]] * len(value) if many else arguments
-        pairs = enumerate(zip(kinds, value, strict=True))
-        return tuple(typed(each, part, f"{key}.{at}") for at, (each, part) in pairs)
+        pairs = zip(kinds, value, strict=True)
+        return tuple(_each({str(at): pair for at, pair in enumerate(pairs)}, f"{key}.").values())
     if origin is dict:
         _fitting(isinstance(value, dict), value, key, "a mapping")
-        return {name: typed(arguments[1], part, f"{key}.{name}") for name, part in value.items()}
+        for name in value:
+            if not isinstance(name, str | int | float):
+                raise ValueError(f"{key} has the key {name}, which is no text: put it in quotes")
+        return _each({str(name): (arguments[1], part) for name, part in value.items()}, f"{key}.")
     if kind is float and type(value) is int:
         return float(value)
     return _fitting(type(value) is kind, value, key, kind.__name__)
@@ -77,17 +54,33 @@ def _section(kind: Any, value: Any, key: str) -> Any:
     _fitting(isinstance(value, dict), value, key, "a section")
     hints = get_type_hints(kind)
     dot = f"{key}." if key else ""
-    for name in value:
-        if name not in hints:
-            raise ValueError(f"{dot}{name} is not a setting (its value is {value[name]!r})")
-    for name in hints:
-        if name not in value:
-            raise ValueError(f"{dot}{name} is missing")
-    parts = {name: typed(hint, value[name], f"{dot}{name}") for name, hint in hints.items()}
+    faults = [
+        f"{dot}{name} is not a setting (its value is {part!r})"
+        for name, part in value.items()
+        if name not in hints
+    ]
+    faults += [f"{dot}{name} is missing" for name in hints if name not in value]
+    found = {name: (hint, value[name]) for name, hint in hints.items() if name in value}
+    parts = _each(found, dot, faults)
     try:
         return kind(**parts)
     except ValueError as error:
         raise ValueError(f"{dot}{error}") from None
+
+
+def _each(
+    parts: dict[str, tuple[Any, Any]], dot: str, faults: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Every part by its name, of its kind; all faults together, behind those found before."""
+    whole, told = {}, list(faults)
+    for name, (kind, value) in parts.items():
+        try:
+            whole[name] = typed(kind, value, f"{dot}{name}")
+        except ValueError as error:
+            told.append(str(error))
+    if told:
+        raise ValueError("; ".join(told))
+    return whole
 
 
 def _member(kinds: tuple[Any, ...], value: Any, key: str) -> Any:
@@ -97,9 +90,11 @@ def _member(kinds: tuple[Any, ...], value: Any, key: str) -> Any:
         return _section(sections[0], value, key)
     if isinstance(value, dict):
         named = {get_args(get_type_hints(kind)["name"])[0]: kind for kind in kinds}
-        if value.get("name") not in named:
+        if "name" not in value:
+            raise ValueError(f"{key}.name is missing")
+        if value["name"] not in named:
             known = ", ".join(map(repr, named))
-            raise ValueError(f"{key}.name is {value.get('name')!r}: give one of {known}")
+            raise ValueError(f"{key}.name is {value['name']!r}: give one of {known}")
         return typed(named[value["name"]], value, key)
     if type(value) in kinds or (value is None and type(None) in kinds):
         return value
