@@ -86,7 +86,7 @@ def ingest(
         Path | None, typer.Option("--from", help="Read a catalog set from this file, offline.")
     ] = None,
     append: Annotated[
-        bool, typer.Option(help="Add new rows to the current version; overlaps must agree.")
+        bool, typer.Option(help="Add new rows and readings to the current version.")
     ] = False,
     backwards: Annotated[
         bool, typer.Option(help="Take a table that ends before the current version does.")

@@ -1,4 +1,4 @@
-"""New rows for the current version: where both have a row, they must agree."""
+"""New rows for the current version: where both have a reading, they must agree."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from s2tx.errors import InputError
 
 
 def merge(current: Raw, arrived: Raw, folder: Path) -> tuple[Raw, int]:
-    """Add the rows of ``arrived`` that ``current`` lacks, in the order of time.
+    """Add the rows and readings of ``arrived`` that ``current`` lacks, in the order of time.
 
     The merged table is written to ``folder`` as CSV in one canonical form: time first, the card's
     column order, shortest digits that read back the same. Where a stamp repeats, its first row
     here is its first row there, its second the second, and so on.
 
     Returns:
-        The merged rows (``current`` itself where nothing is new), and how many are new.
+        The merged rows (``current`` itself where nothing is new), and how many rows are new.
 
     Raises:
-        InputError: other columns or another zone, stamps out of order, or an overlapping row
-            that differs; names the first differing cell.
+        InputError: other columns or another zone, stamps out of order, or a reading that
+            differs or is gone; names the first such cell.
     """
     card = current.card
     if set(arrived.columns) != set(card.variates):
@@ -53,10 +53,9 @@ def merge(current: Raw, arrived: Raw, folder: Path) -> tuple[Raw, int]:
         )
     old, new = _by_time(current.frame, card), _by_time(arrived.frame, card)
     _agree(old, new, arrived)
-    added = new[~new.index.isin(old.index)]
-    if added.empty:
+    merged = old.combine_first(new).sort_index(kind="stable")
+    if merged.equals(old):
         return current, 0
-    merged = pd.concat([old, added]).sort_index(kind="stable")
     merged = merged.reset_index(level=1, drop=True).reset_index(names=card.time_column)
     path = folder / f"{card.name}.csv"
     path.write_text(canonical_csv(merged, card.time_column), encoding="utf-8", newline="")
@@ -66,7 +65,7 @@ def merge(current: Raw, arrived: Raw, folder: Path) -> tuple[Raw, int]:
         places=tuple(f"line {line}" for line in range(2, len(merged) + 2)),
         findings=arrived.findings,
     )
-    return raw, len(added)
+    return raw, len(merged) - len(old)
 
 
 def canonical_csv(frame: pd.DataFrame, time_column: str) -> str:
@@ -82,11 +81,11 @@ def _by_time(frame: pd.DataFrame, card: Card) -> pd.DataFrame:
 
 
 def _agree(old: pd.DataFrame, new: pd.DataFrame, arrived: Raw) -> None:
-    """Every row of ``new`` that ``old`` has too holds the same values, or is missing in both."""
+    """Every reading of ``old`` stands in ``new`` too, where that has its row."""
     shared = new.index.isin(old.index)
     there = old.loc[new.index[shared]].to_numpy(np.float64)
     here = new.to_numpy(np.float64)[shared]
-    differ = (there != here) & ~(np.isnan(there) & np.isnan(here))
+    differ = (there != here) & ~np.isnan(there)
     if differ.any():
         row, column = (int(at) for at in np.argwhere(differ)[0])
         at = int(np.flatnonzero(shared)[row])

@@ -76,7 +76,8 @@ def ingest(
         params: rules of validation, split and windows.
         source: a name of the catalog, a path to a CSV or Parquet file, or an http(s) address.
         file: a copy of the catalog's file, where it cannot be downloaded.
-        append: add the rows to the current version; where both have a row, they must agree.
+        append: add the rows to the current version, and readings to its empty cells; where both
+            have a reading, they must agree.
         backwards: take a table that ends before the current version of its name does.
         name: of the data set; by default the current one's where it came from a source of the same
             name (or with ``append``), else the catalog's, else the stem.
@@ -103,7 +104,7 @@ def ingest(
                 label = before.card.name
                 arrived = read_raw(path, time_column=before.card.time_column, step=before.card.step)
                 raw, new_rows = appending.merge(before, arrived, scratch)
-                if not new_rows:
+                if raw is before:
                     return _finish(project, before.card, raw, 0, changed=False)
                 path = scratch / raw.card.file
             else:

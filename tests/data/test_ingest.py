@@ -79,6 +79,23 @@ def test_append_adds_what_is_new(project, small, tmp_path) -> None:  # type: ign
 
 
 @pytest.mark.usefixtures("unjudged")
+def test_append_fills_what_was_empty_and_loses_nothing(project, small, frame, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """Protects late readings, which used to end every later night, and the ones that are there."""
+    frame.loc[ROWS - 3, ["oil", "wind"]] = np.nan
+    ingest(project, small, str(write(frame, tmp_path / "my.csv")))
+    frame.loc[ROWS - 3, "oil"] = 7.5
+    source = str(write(frame.tail(5), tmp_path / "night.csv"))
+    done = ingest(project, small, source, append=True)
+    assert (done.changed, done.rows, done.new_rows) == (True, ROWS, 0)
+    pd.testing.assert_frame_equal(read_current(project).frame, frame, check_dtype=False)
+    assert not ingest(project, small, source, append=True).changed
+    frame.loc[ROWS - 3, "oil"] = np.nan
+    source = str(write(frame.tail(5), tmp_path / "night.csv"))
+    with pytest.raises(InputError, match=r"'oil': at \S+ \S+ it has nan, the current .* has 7\.5"):
+        ingest(project, small, source, append=True)
+
+
+@pytest.mark.usefixtures("unjudged")
 @pytest.mark.parametrize("zone", [None, "UTC"])
 def test_append_keeps_fractions_of_a_second(project, small, tmp_path, zone) -> None:  # type: ignore[no-untyped-def]
     """Protects a logger's stamps at half seconds from being other stamps after one append."""
