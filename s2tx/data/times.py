@@ -116,10 +116,17 @@ def find_step(times: pd.DatetimeIndex, where: str) -> str:
     """The fixed step between most rows, as a frequency string such as ``15min``.
 
     Raises:
-        InputError: fewer than three rows, or no step that half of the rows agree on.
+        InputError: fewer than three rows, rows that do not advance, or no step that half of the
+            rows agree on.
     """
-    steps = np.diff(times.asi8)
-    steps = steps[steps > 0]
+    apart = np.diff(times.asi8)
+    steps = apart[apart > 0]
+    if len(steps) < 2 <= len(apart):
+        row = int(np.flatnonzero(apart <= 0)[0]) + 1
+        raise InputError(
+            f"{where}, row {row + 1}: {times[row]} is not after {times[row - 1]} in the row before",
+            "Sort the rows by time, and give each a timestamp of its own",
+        )
     if len(steps) < 2:
         raise InputError(
             f"{where} has {len(times)} rows: too few to find the step",

@@ -204,6 +204,16 @@ def two_rows(folder: Path, frame: pd.DataFrame) -> Path:
     return write(frame.head(2), folder / "my.csv")
 
 
+@refused(r"my\.csv, row 2: 2024-01-25 22:00:00 is not after 2024-01-25 23:00:00.*Sort the rows")
+def newest_first(folder: Path, frame: pd.DataFrame) -> Path:
+    return write(frame.iloc[::-1], folder / "my.csv")
+
+
+@refused(r"my\.csv, row 2: 2024-01-01 00:00:00 is not after 2024-01-01 00:00:00.*of its own")
+def one_stamp_for_all(folder: Path, frame: pd.DataFrame) -> Path:
+    return write(frame.assign(date=frame["date"][0]), folder / "my.csv")
+
+
 @refused(r"load, my\.csv, line 12: 7 and the same for 300 steps .* 50\.0% of its rows")
 def stuck_sensor(folder: Path, frame: pd.DataFrame) -> Path:
     frame.loc[10:309, "load"] = 7.0
