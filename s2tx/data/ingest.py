@@ -32,6 +32,7 @@ from s2tx.params import Params
 from s2tx.paths import Project, write_beside, write_text
 
 LOCK_PATIENCE = 600.0  # seconds to wait for another ingest
+_LONGEST_NAME = 100  # files and models are called by it, with more behind
 _OURS = re.compile(r"\..+\.part|.+-(?P<hash>[0-9a-f]{12})\.\w+")  # of a killed ingest, or a table
 
 
@@ -97,6 +98,11 @@ def ingest(
         if current is not None and current.source == origin and name is None:
             name = current.name  # as it was given once; a night can say nothing of its source
         label = name or (entry.name if entry else path.stem)
+        if len(clean_name(label)) > _LONGEST_NAME:
+            raise InputError(
+                f"the name {label!r} has {len(label)} characters, more than {_LONGEST_NAME}",
+                "Give a shorter one with --name",
+            )
         before = read_current(project) if append else None
         new_rows = 0
         try:
@@ -158,14 +164,16 @@ def _bring(
         arrived = fetch.fetch([source], downloads)
         path = scratch / fetch.name_of(source)
         shutil.copyfile(arrived, path)
-    elif not _known(source) and (Path(source).suffix or Path(source).exists()):
+    elif not _known(source) and (
+        Path(source).suffix or _is_file(Path(source)) or Path(source).is_dir()
+    ):
         path = Path(source)
     else:
         entry = catalog.find(source)
         return _bring_known(entry, file, downloads, scratch), entry
     if file is not None:
         raise InputError(f"{source!r} is itself a file", "Give --from with a name of the catalog")
-    if not path.is_file():
+    if not _is_file(path):
         return path, None  # reading it will say what is wrong
     kept = scratch / path.name  # what is checked is what is kept, whoever writes to the source
     if kept != path:
@@ -176,7 +184,7 @@ def _bring(
 def _bring_known(entry: Entry, file: Path | None, downloads: Path, scratch: Path) -> Path:
     path = scratch / entry.file
     if file is not None:
-        if not file.is_file():
+        if not _is_file(file):
             raise InputError(f"{file} does not exist", "Check the path given with --from")
         found = fingerprint.of_file(file)
         if entry.sha256 and found != entry.sha256:
@@ -192,6 +200,23 @@ def _bring_known(entry: Entry, file: Path | None, downloads: Path, scratch: Path
             fetch.fetch(entry.addresses, downloads, sha256=entry.sha256, file=entry.file), path
         )
     return path
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a file stands there.
+
+    Raises:
+        InputError: this user cannot read it, or no file can have such a name.
+    """
+    try:
+        found = path.is_file()
+        if found:
+            path.open("rb").close()
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror})", "Mend the path, or who may read the file"
+        ) from None
+    return found
 
 
 def _known(source: str) -> bool:

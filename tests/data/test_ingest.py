@@ -333,6 +333,31 @@ def test_one_writer_at_a_time(project, small, frame, tmp_path, monkeypatch) -> N
     assert ingest(project, small, source).changed
 
 
+@pytest.mark.parametrize("way", ["path", "from"])
+def test_a_file_that_cannot_be_read_is_said(
+    way, project, small, known, tmp_path, monkeypatch
+) -> None:  # type: ignore[no-untyped-def]
+    """Protects from a traceback where the system refuses a file, or a name is too long for it."""
+
+    def refuse(path: Path, *_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    plain, overlong = tmp_path / "small.csv", tmp_path / f"{'a' * 300}.csv"
+    for path, why in ((overlong, "File name too long"), (plain, "Permission denied")):
+        source, file = (str(path), None) if way == "path" else (known.name, path)
+        with pytest.raises(InputError, match=rf"{path.name} cannot be read \({why}\)"):
+            ingest(project, small, source, file=file)
+        monkeypatch.setattr(Path, "open", refuse)
+
+
+def test_a_name_that_no_file_can_have_is_refused(project, small, frame, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """Protects ``data/`` and ``quarantine/`` from a name that the file system refuses."""
+    source = str(write(frame, tmp_path / "my.csv"))
+    with pytest.raises(InputError, match=r"'b{300}' has 300 characters, more than 100.*--name"):
+        ingest(project, small, source, name="b" * 300)
+    assert not project.data.exists()
+
+
 def test_no_repository_is_said_first(small, frame, tmp_path) -> None:  # type: ignore[no-untyped-def]
     """Data that cannot be versioned are not taken."""
     with pytest.raises(InputError, match=r"is no DVC repository.*dvc init"):
