@@ -96,7 +96,7 @@ def _bring(addresses: Sequence[str], target: Path, sha256: str | None, pause: fl
 
 def name_of(address: str) -> str:
     """The file name at the end of an address."""
-    return Path(unquote(urlsplit(address).path)).name or "download.csv"
+    return Path(unquote(urlsplit(address).path)).name or "download"
 
 
 class _FetchError(Exception):

@@ -32,6 +32,7 @@ from s2tx.params import Params
 from s2tx.paths import Project, write_beside, write_text
 
 LOCK_PATIENCE = 600.0  # seconds to wait for another ingest
+_ENDINGS = (".csv", ".txt", ".parquet", ".pq")
 _LONGEST_NAME = 100  # files and models are called by it, with more behind
 _OURS = re.compile(r"\..+\.part|.+-(?P<hash>[0-9a-f]{12})\.\w+")  # of a killed ingest, or a table
 
@@ -162,7 +163,7 @@ def _bring(
     downloads = project.cache / "downloads"
     if source.startswith(("http://", "https://")):
         arrived = fetch.fetch([source], downloads)
-        path = scratch / fetch.name_of(source)
+        path = scratch / _with_kind(fetch.name_of(source), arrived)
         shutil.copyfile(arrived, path)
     elif not _known(source) and (
         Path(source).suffix or _is_file(Path(source)) or Path(source).is_dir()
@@ -179,6 +180,14 @@ def _bring(
     if kept != path:
         shutil.copyfile(path, kept)
     return kept, catalog.recognise(fingerprint.of_file(kept))
+
+
+def _with_kind(name: str, arrived: Path) -> str:
+    """The name with the ending of what arrived, where an address does not say it."""
+    if Path(name).suffix.lower() in _ENDINGS:
+        return name
+    with arrived.open("rb") as stream:
+        return name + (".parquet" if stream.read(4) == b"PAR1" else ".csv")
 
 
 def _bring_known(entry: Entry, file: Path | None, downloads: Path, scratch: Path) -> Path:

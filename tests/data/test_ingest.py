@@ -414,12 +414,16 @@ def test_a_known_file_keeps_its_declaration(project, small, tmp_path) -> None:  
 
 
 @pytest.mark.usefixtures("unjudged")
-def test_from_an_address(project, small, frame, tmp_path) -> None:  # type: ignore[no-untyped-def]
-    """A nightly address gives today's rows, under the name at its end."""
+@pytest.mark.parametrize("end", ["plant.csv", "plant?format=csv", "plant?format=parquet"])
+def test_from_an_address(end, project, small, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """A nightly address gives today's rows, under its name, with an ending or without."""
     from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
     (tmp_path / "www").mkdir()
-    write(frame, tmp_path / "www" / "plant.csv")
+
+    def publish(rows: int) -> None:
+        path = tmp_path / "www" / end.partition("?")[0]
+        good_frame(rows).to_parquet(path) if "parquet" in end else write(good_frame(rows), path)
 
     class Handler(SimpleHTTPRequestHandler):
         def __init__(self, *args: object) -> None:
@@ -430,9 +434,10 @@ def test_from_an_address(project, small, frame, tmp_path) -> None:  # type: igno
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}/plant.csv"
+        address = f"http://127.0.0.1:{server.server_port}/{end}"
+        publish(ROWS)
         assert ingest(project, small, address).card.name == "plant"
-        write(good_frame(ROWS + 5), tmp_path / "www" / "plant.csv")
+        publish(ROWS + 5)
         assert ingest(project, small, address).rows == ROWS + 5
         server.shutdown()
 
