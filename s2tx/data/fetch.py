@@ -41,8 +41,8 @@ def fetch(
         pause: seconds before the second attempt, doubled each time.
 
     Raises:
-        InputError: the hash is wrong, or no server has the file.
-        S2TXError: no server could be reached.
+        InputError: the hash is wrong, or every address is malformed or refused by its server.
+        S2TXError: no server gave the file, and one may do so later.
     """
     from filelock import FileLock
 
@@ -67,7 +67,7 @@ def _bring(addresses: Sequence[str], target: Path, sha256: str | None, pause: fl
     part = target.with_name(target.name + ".part")
     if not sha256 and not _tag_file(part).exists():
         _discard(part)  # nothing could tell whether the rest is of the same version
-    reasons = []
+    failed: list[tuple[str, _FetchError]] = []
     for address in addresses:
         try:
             resumed = _download(address, part, pause)
@@ -75,7 +75,7 @@ def _bring(addresses: Sequence[str], target: Path, sha256: str | None, pause: fl
                 _discard(part)  # the halves may be of two versions: once more, whole
                 _download(address, part, pause)
         except _FetchError as error:
-            reasons.append(f"{address}: {error}")
+            failed.append((address, error))
             continue
         found = fingerprint.of_file(part)
         if sha256 and found != sha256:
@@ -88,19 +88,35 @@ def _bring(addresses: Sequence[str], target: Path, sha256: str | None, pause: fl
         part.replace(target)
         _discard(part)
         return
+    told = "; ".join(f"{address}: {error}" for address, error in failed)
+    # A set of the catalog alone has a known hash and takes --from.
+    or_else = ", or bring the file by other means and give it with --from FILE" if sha256 else ""
+    if all(isinstance(error, _RefusedError) for _, error in failed):
+        raise InputError(told, f"Check the address{or_else}")
     raise S2TXError(
-        f"{'; '.join(reasons)}. Check the network (what was received is kept, a new try resumes), "
-        "or bring the file by other means and give it with --from FILE."
+        f"{told}. Check the network (what was received is kept, a new try resumes){or_else}."
     )
 
 
 def name_of(address: str) -> str:
-    """The file name at the end of an address."""
-    return Path(unquote(urlsplit(address).path)).name or "download"
+    """The file name at the end of an address.
+
+    Raises:
+        InputError: it is malformed.
+    """
+    try:
+        path = urlsplit(address).path
+    except ValueError as error:
+        raise InputError(f"{address}: {error}", "Check the address") from None
+    return Path(unquote(path)).name or "download"
 
 
 class _FetchError(Exception):
     """This address did not give the file."""
+
+
+class _RefusedError(_FetchError):
+    """Nor will it, if it is asked again."""
 
 
 def _download(address: str, part: Path, pause: float) -> bool:
@@ -122,9 +138,13 @@ def _download(address: str, part: Path, pause: float) -> bool:
             status = error.response.status_code
             if status == 416:  # what is held is no part of what is there now
                 _discard(part)
-            elif status < 500 and status != 429:
-                raise _FetchError(f"the server answered {status} {error.response.reason}") from None
+            elif status < 500 and status not in (408, 429):
+                raise _RefusedError(
+                    f"the server answered {status} {error.response.reason}"
+                ) from None
             reason = f"the server answered {status}"
+        except ValueError as error:  # a malformed address, whichever library says so
+            raise _RefusedError(f"{type(error).__name__}: {error}") from None
         except (requests.RequestException, OSError) as error:
             reason = f"{type(error).__name__}: {error}"
     raise _FetchError(f"{reason} ({ATTEMPTS} attempts)")

@@ -182,7 +182,7 @@ def test_without_a_hash_the_address_is_asked_again(server: Server, tmp_path: Pat
 
 def test_server_errors_are_tried_again(server: Server, tmp_path: Path) -> None:
     """A busy server must not end the night."""
-    server.statuses = [503, 500]
+    server.statuses = [503, 500, 408, 429]
     assert get(server, tmp_path).read_bytes() == BODY
 
 
@@ -194,10 +194,43 @@ def test_the_next_address_is_tried(server: Server, tmp_path: Path) -> None:
     assert len(server.ranges) == 2
 
 
-def test_no_network_says_what_to_do(tmp_path: Path) -> None:
-    """Offline, the message must name the way out."""
-    with pytest.raises(S2TXError, match=r"127\.0\.0\.1:9/.*--from FILE"):
-        fetch.fetch(["http://127.0.0.1:9/x.csv"], tmp_path, pause=0.0)
+@pytest.mark.parametrize(("sha256", "way_out"), [(GOOD, True), (None, False)])
+def test_no_network_says_what_to_do(tmp_path: Path, sha256: str | None, way_out: bool) -> None:
+    """Offline, the message must name the way out, and none that an address does not have."""
+    with pytest.raises(S2TXError, match=r"127\.0\.0\.1:9/.*Check the network") as outage:
+        fetch.fetch(["http://127.0.0.1:9/x.csv"], tmp_path, sha256=sha256, pause=0.0)
+    assert outage.value.exit_code == 1
+    assert ("--from FILE" in str(outage.value)) is way_out
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
+def test_a_refusal_is_no_outage(server: Server, tmp_path: Path, status: int) -> None:
+    """Protects a night from asking again, and a person from checking the network."""
+    server.statuses = [status]
+    with pytest.raises(InputError, match=rf"answered {status} .*Check the address\.$"):
+        get(server, tmp_path, sha256=None)
+    assert len(server.ranges) == 1
+    server.statuses = [status, status]
+    with pytest.raises(InputError, match=r"Check the address, or .*--from FILE"):
+        fetch.fetch([server.address] * 2, tmp_path, sha256=GOOD)
+
+
+def test_a_server_that_is_away_beside_one_that_refuses(server: Server, tmp_path: Path) -> None:
+    """Protects the night's other try: the mirror may be back by then."""
+    server.statuses = [404]
+    with pytest.raises(S2TXError, match=r"404.*127\.0\.0\.1:9/.*Check the network") as outage:
+        fetch.fetch([server.address, "http://127.0.0.1:9/x.csv"], tmp_path, pause=0.0)
+    assert outage.value.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "address", ["http://", "http://[::1/x.csv", "http://a..b/x.csv", "http://host:99999/x.csv"]
+)
+def test_a_malformed_address_is_the_users(tmp_path: Path, address: str) -> None:
+    """Protects from five tries, and from a traceback of whichever library finds it."""
+    with pytest.raises(InputError, match=r"Check the address\.$") as refusal:
+        fetch.fetch([address], tmp_path)
+    assert address in refusal.value.what
 
 
 def test_halves_of_two_versions_are_never_joined(server: Server, tmp_path: Path) -> None:
