@@ -43,7 +43,7 @@ def merge(current: Raw, arrived: Raw, folder: Path) -> tuple[Raw, int]:
             f"{arrived.card.file} and {card.name} do not both name a time zone",
             "Write both in UTC, or both without a zone",
         )
-    back = np.flatnonzero(np.diff(arrived.times.asi8) < 0)
+    back = np.flatnonzero(arrived.times[1:] < arrived.times[:-1])
     if len(back):
         row = int(back[0]) + 1
         raise InputError(

@@ -37,20 +37,22 @@ class TimeFacts:
 
 def look(times: pd.DatetimeIndex, values: NDArray[np.float64], step: pd.Timedelta) -> TimeFacts:
     """What is irregular about (T,) stamps and their (T, D) values."""
-    since = (times - times[0]).to_numpy().astype("timedelta64[ns]").astype(np.int64)
-    apart = np.diff(since)
-    same = np.flatnonzero(apart == 0) + 1
+    stamps = times.as_unit("ns").asi8
+    # Two stamps may lie further apart than 64 bits count in nanoseconds.
+    slots, rest = np.divmod(stamps, step.value)
+    absent = np.diff(slots) + (np.diff(rest) > 0) - 1
+    same = np.flatnonzero(stamps[1:] == stamps[:-1]) + 1
     equal = (
         (values[same] == values[same - 1]) | (np.isnan(values[same]) & np.isnan(values[same - 1]))
     ).all(axis=1)
-    gaps = np.flatnonzero(apart > step.value) + 1
+    gaps = np.flatnonzero(absent > 0) + 1
     return TimeFacts(
-        back=np.flatnonzero(apart < 0) + 1,
+        back=np.flatnonzero(stamps[1:] < stamps[:-1]) + 1,
         repeated=same[equal],
         conflicting=same[~equal],
-        off_grid=np.flatnonzero(since % step.value),
+        off_grid=np.flatnonzero(rest != rest[0]),
         gaps=gaps,
-        absent=-(-apart[gaps - 1] // step.value) - 1,
+        absent=absent[gaps - 1],
     )
 
 
@@ -66,7 +68,8 @@ def insert(
     """
     kept = np.setdiff1d(np.arange(len(times)), facts.repeated)
     grid = pd.date_range(times[0], times[-1], freq=step, unit="ns")
-    slots = ((times[kept] - times[0]) // step).to_numpy()
+    whole = times.as_unit("ns").asi8 // step.value
+    slots = whole[kept] - whole[0]
     regular = np.full((len(grid), values.shape[1]), np.nan)
     regular[slots] = values[kept]
     origin = np.full(len(grid), -1, dtype=np.intp)

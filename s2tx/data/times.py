@@ -27,6 +27,7 @@ _AMBIGUOUS = tuple(
     for clock in (" %H:%M", " %H:%M:%S", "")
 )
 _ZONE = re.compile(r"(Z|[+-]\d{2}(?::?\d{2})?)$")  # +01 alone is how PostgreSQL writes it
+_LONGEST_STEP = 3650 * 86_400  # seconds
 _UNITS = (("D", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
@@ -119,10 +120,11 @@ def find_step(times: pd.DatetimeIndex, where: str) -> str:
         InputError: fewer than three rows, rows that do not advance, or no step that half of the
             rows agree on.
     """
-    apart = np.diff(times.asi8)
-    steps = apart[apart > 0]
-    if len(steps) < 2 <= len(apart):
-        row = int(np.flatnonzero(apart <= 0)[0]) + 1
+    stands = times[1:] <= times[:-1]
+    steps = np.diff(times.asi8)
+    steps = steps[steps > 0]
+    if len(steps) < 2 < len(times) and stands.any():
+        row = int(np.flatnonzero(stands)[0]) + 1
         raise InputError(
             f"{where}, row {row + 1}: {times[row]} is not after {times[row - 1]} in the row before",
             "Sort the rows by time, and give each a timestamp of its own",
@@ -147,17 +149,19 @@ def canonical_step(step: str | pd.Timedelta) -> str:
     """One spelling of a step: the largest unit that divides it, up to a day.
 
     Raises:
-        InputError: the text names no fixed time, or less than a second.
+        InputError: the text names no fixed time, less than a second, or more than ten years.
     """
     try:
         offset = pd.tseries.frequencies.to_offset(step) if isinstance(step, str) else step
         delta = pd.Timedelta(offset)  # type: ignore[arg-type]
-    except ValueError:
+    except (ValueError, OverflowError):
         raise InputError(
             f"step {step!r} is no fixed time", "Give a step such as 15min, 1h, 1D or 7D"
         ) from None
     seconds = delta.total_seconds()
     if seconds < 1 or seconds != int(seconds):
         raise InputError(f"step {step!r} is not a whole number of seconds", "Give 1s or more")
+    if seconds > _LONGEST_STEP:
+        raise InputError(f"step {step!r} is longer than ten years", "Give 3650D or less")
     unit, length = next(pair for pair in _UNITS if seconds % pair[1] == 0)
     return f"{int(seconds) // length}{unit}"

@@ -250,6 +250,16 @@ def no_step(folder: Path, frame: pd.DataFrame) -> Path:
     return write(frame, folder / "my.csv")
 
 
+@refused(r"step '200000D' is longer than ten years.*3650D or less", step="200000D")
+def centuries_for_a_step(folder: Path, frame: pd.DataFrame) -> Path:
+    return write(frame, folder / "my.csv")
+
+
+@refused(r"step '9{19}h' is no fixed time", step=f"{'9' * 19}h")
+def a_step_that_no_number_holds(folder: Path, frame: pd.DataFrame) -> Path:
+    return write(frame, folder / "my.csv")
+
+
 @refused(r"no fixed step: the most common are")
 def random_times(folder: Path, frame: pd.DataFrame) -> Path:
     apart = np.random.default_rng(0).integers(1, 10_000, ROWS).cumsum()
@@ -276,6 +286,12 @@ def a_date_in_the_far_future(folder: Path, frame: pd.DataFrame) -> Path:
         frame.assign(date=_with(frame["date"].astype(str), ROWS - 1, "2204-01-25 23:00:00")),
         folder / "my.csv",
     )
+
+
+@refused(r"2840112 rows are missing in gaps, more than the 600")
+def a_date_in_the_far_past(folder: Path, frame: pd.DataFrame) -> Path:
+    first = _with(frame["date"].astype(str), 0, "1700-01-01 00:00:00")
+    return write(frame.assign(date=first), folder / "my.csv")
 
 
 @refused(r"line 601: '9999-12-31 00:00:00' is not a timestamp.*between the years 1678 and 2261")
