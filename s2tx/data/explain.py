@@ -101,7 +101,9 @@ def _times(check: str, facts: TimeFacts, seen: Evidence) -> Iterator[tuple[str, 
             for row in facts.back:
                 yield (
                     f"{_place(seen, row)}: time goes back from {times[row - 1]} to {times[row]}",
-                    "Sort the rows by time, and check that none was mixed in from elsewhere",
+                    _clock_cure(
+                        seen, "sort the rows by time, and check that none came from elsewhere"
+                    ),
                 )
         case "conflicts":
             for row in facts.conflicting:
@@ -112,7 +114,11 @@ def _times(check: str, facts: TimeFacts, seen: Evidence) -> Iterator[tuple[str, 
                 yield (
                     f"{_place(seen, row)}: {times[row]} occurs twice with different values, column "
                     f"{seen.raw.columns[at]!r}: {pair[0, at]} and {pair[1, at]}",
-                    "Keep the right row, or set validate.irregular to positional",
+                    _clock_cure(
+                        seen,
+                        "keep the right row, or set validate.irregular to positional, which takes "
+                        "rows as they follow each other, whatever the clock says",
+                    ),
                 )
         case "grid":
             for row in facts.off_grid:
@@ -198,6 +204,13 @@ def _first(seen: Evidence, column: NDArray[np.float64], which: NDArray[np.bool_]
 
 def _place(seen: Evidence, row: int) -> str:
     return f"{seen.raw.card.file}, {seen.raw.places[row]}"
+
+
+def _clock_cure(seen: Evidence, cure: str) -> str:
+    """Sorted or read by position, the rows after a repeated hour would stand off their hours."""
+    if seen.raw.times.tz is None:
+        return f"Write the stamps in UTC if their clock is set back in autumn; else {cure}"
+    return cure.capitalize()
 
 
 def _irregular_cure(seen: Evidence, inserted: str) -> str:

@@ -102,6 +102,27 @@ def conflicting_duplicates(folder: Path, frame: pd.DataFrame) -> Path:
     return save(folder, "".join([*rows[:301], ",".join(other), *rows[301:]]))
 
 
+@refused(
+    r"2024-01-13 04:00:00 occurs twice with different.*stamps in UTC if.*; else keep the right"
+)
+def a_clock_that_is_set_back(folder: Path, frame: pd.DataFrame) -> Path:
+    frame.loc[293:, "date"] -= pd.Timedelta("1h")
+    return write(frame, folder / "my.csv")
+
+
+@refused(r"04:00:00\+00:00 occurs twice with different values.*\. Keep the right", name="other")
+def conflicting_duplicates_in_utc(folder: Path, frame: pd.DataFrame) -> Path:
+    frame.loc[293:, "date"] -= pd.Timedelta("1h")
+    return write(frame.assign(date=frame["date"].dt.tz_localize("UTC")), folder / "my.csv")
+
+
+@refused(r"03:00:00 to 2024-01-13 02:15:00\. Write the stamps in UTC if.*; else sort", name="other")
+def a_clock_that_is_set_back_between_quarters(folder: Path, frame: pd.DataFrame) -> Path:
+    quarters = pd.date_range("2024-01-13", periods=ROWS, freq="15min")
+    back = pd.to_timedelta(np.where(np.arange(ROWS) > 12, 1, 0), "h")
+    return write(frame.assign(date=quarters - back), folder / "my.csv")
+
+
 @refused(r"my\.csv, line 102: time goes back from .* to 2024-01-")
 def shuffled_stamps(folder: Path, frame: pd.DataFrame) -> Path:
     order = np.r_[0:100, 200:300, 100:200, 300:ROWS]
