@@ -19,7 +19,8 @@ def merge(current: Raw, arrived: Raw, folder: Path) -> tuple[Raw, int]:
     """Add the rows and readings of ``arrived`` that ``current`` lacks, in the order of time.
 
     The merged table is written to ``folder`` as CSV in one canonical form: time first, the card's
-    column order, shortest digits that read back the same. Where a stamp repeats, its first row
+    column order, shortest digits that read back the same. Each row's place there is told with that
+    in the file that brought it. Where a stamp repeats, its first row
     here is its first row there, its second the second, and so on.
 
     Returns:
@@ -56,13 +57,17 @@ def merge(current: Raw, arrived: Raw, folder: Path) -> tuple[Raw, int]:
     merged = old.combine_first(new).sort_index(kind="stable")
     if merged.equals(old):
         return current, 0
+    origin = new.index.get_indexer(merged.index)
     merged = merged.reset_index(level=1, drop=True).reset_index(names=card.time_column)
-    path = folder / f"{card.name}.csv"
+    path = folder / f"{card.name}-merged.csv"
     path.write_text(canonical_csv(merged, card.time_column), encoding="utf-8", newline="")
     raw = Raw(
         card=dataclasses.replace(card, file=path.name, sha256=fingerprint.of_file(path)),
         frame=merged,
-        places=tuple(f"line {line}" for line in range(2, len(merged) + 2)),
+        places=tuple(
+            f"line {line}" + (f" ({arrived.card.file}, {arrived.places[row]})" if row >= 0 else "")
+            for line, row in enumerate(origin, start=2)
+        ),
         findings=arrived.findings,
     )
     return raw, len(merged) - len(old)

@@ -415,6 +415,13 @@ def append_with_a_zone(folder: Path, frame: pd.DataFrame) -> Path:
     return write(frame.assign(date=frame["date"].dt.tz_localize("UTC")), folder / "new.csv")
 
 
+@refused(r"oil, my-merged\.csv, line 602 \(my\.csv, line 6\): inf; 1 infinite", append=True)
+def an_infinite_value_to_append(folder: Path, _frame: pd.DataFrame) -> Path:
+    new = good_frame(ROWS + 2).tail(5)
+    rows = lines(new.assign(oil=_with(new["oil"], ROWS, "inf")))
+    return save(folder, "".join([rows[0], "\n", *rows[1:]]))
+
+
 @refused(r"rows are missing in gaps", append=True)
 def append_years_later(folder: Path, frame: pd.DataFrame) -> Path:
     return write(frame.assign(date=frame["date"] + pd.Timedelta("900D")), folder / "new.csv")
