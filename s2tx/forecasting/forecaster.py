@@ -12,8 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from s2tx.data.age import newest_reading
-from s2tx.data.profile import take_out_sentinels
-from s2tx.data.table import Table
+from s2tx.data.profile import HUGE, take_out_sentinels
+from s2tx.data.read import read_raw
+from s2tx.data.table import Card, Table
 from s2tx.data.times import in_nanoseconds
 from s2tx.errors import InputError, S2TXError
 from s2tx.fingerprint import of_file
@@ -57,8 +58,8 @@ class Forecaster:
 
         Raises:
             InputError: a column is missing or twice there, there are fewer than L rows, the stamps
-                do not advance by the card's step, a cell holds no finite number, or no variate has
-                a reading in the last L rows.
+                do not advance by the card's step, a cell holds no number or a huge one, or no
+                variate has a reading in the last L rows.
             S2TXError: the model's output is not finite.
         """
         return self._ahead(self.newest(frame))
@@ -115,9 +116,17 @@ class Forecaster:
                 "Give rows in order of time, each step once; leave cells empty where a reading "
                 "is missing",
             )
-        sentinels = self.bundle.sentinels
         cells = np.stack([_numbers(newest[column], rows) for column in card.variates], axis=1)
-        checked = pd.DataFrame(take_out_sentinels(cells, sentinels)[0], columns=list(card.variates))
+        cells, _ = take_out_sentinels(cells, self.bundle.sentinels)
+        huge = np.argwhere(np.abs(cells) > HUGE)
+        if len(huge):
+            row, number = huge[0]
+            raise InputError(
+                f"column {card.variates[number]!r}, row {rows[row]}: {cells[row, number]:g} is "
+                f"beyond {HUGE:g}",
+                "Mend the cell, or leave it empty where a reading is missing",
+            )
+        checked = pd.DataFrame(cells, columns=list(card.variates))
         checked.insert(0, card.time_column, times)
         if checked[list(card.variates)].isna().all(axis=None):
             raise InputError(
@@ -156,7 +165,8 @@ def _numbers(column: pd.Series, rows: range) -> NDArray[np.float64]:
         bad = np.flatnonzero(np.isinf(numbers))
     else:
         numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-        bad = np.flatnonzero((np.isnan(numbers) & column.notna().to_numpy()) | np.isinf(numbers))
+        no_number = np.isnan(numbers) & column.notna().to_numpy() | np.isinf(numbers)
+        bad = np.flatnonzero(no_number | np.asarray(column.map(pd.api.types.is_bool), bool))
     if len(bad):
         first = int(bad[0])
         raise InputError(
@@ -240,7 +250,8 @@ def forecast(
     Args:
         output: CSV, or Parquet by its extension; by default
             ``forecasts/<model>-<last timestamp>.csv``, and ``-<input's stem>`` before the dot.
-        input: rows to forecast from, CSV or Parquet; by default the validated table.
+        input: rows to forecast from, in a file that ``ingest`` would read; by default the validated
+            table.
 
     Raises:
         InputError: the rows do not fit the model or hold no reading, there is no champion, or
@@ -254,8 +265,9 @@ def forecast(
         raise InputError(f"{output} is neither CSV nor Parquet", "End it with .csv or .parquet")
     if output is not None and output.is_dir():
         raise InputError(f"{output} is a folder", "Name a file with --output")
-    frame = Table.read(project.table).frame() if input is None else _read(input)
-    name = model_name(current_card(project), params.window)
+    current = current_card(project)
+    frame = Table.read(project.table).frame() if input is None else _read(input, current)
+    name = model_name(current, params.window)
     bundle, version = load_champion(project, name, params.runtime)
     forecaster = Forecaster(bundle)
     newest = forecaster.newest(frame)
@@ -300,17 +312,18 @@ def forecast(
     return made
 
 
-def _read(path: Path) -> pd.DataFrame:
-    """A CSV or Parquet file as it is.
+def _read(path: Path, card: Card) -> pd.DataFrame:
+    """The rows of a file, read as ingest reads it.
 
     Raises:
-        InputError: it is absent, of another kind, or unreadable.
+        InputError: it cannot be read as such a table.
     """
-    if path.suffix not in (".csv", ".parquet"):
-        raise InputError(f"{path} is neither CSV nor Parquet", "Give a .csv or .parquet file")
     try:
-        return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist", "Check the path") from None
-    except (ValueError, OSError) as error:
+        return read_raw(path, time_column=card.time_column, step=card.step).frame
+    except InputError as error:
+        if "--time-column" not in error.cure:  # an option of ingest
+            raise
+        wanted = ", ".join((card.time_column, *card.variates))
+        raise InputError(error.what, f"Give the columns {wanted}") from None
+    except OSError as error:
         raise InputError(f"{path} cannot be read ({error})", "Check the file") from None

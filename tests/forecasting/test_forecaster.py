@@ -112,6 +112,13 @@ def _cell(column: str, value: object) -> object:
         (lambda f: f.head(0), "there are 0"),
         (_cell("load", "twelve"), "'load', row 591: 'twelve'"),
         (_cell("oil (C)", float("inf")), r"'oil \(C\)', row 591: inf"),
+        (_cell("load", True), "'load', row 591: True is no number"),
+        (lambda f: f.assign(load=f["load"] > 10), "'load', row 553: .*(True|False)"),
+        (
+            lambda f: f.astype({"load": "Float64"}).assign(load=pd.array([None, True] * 300)),
+            "'load'",
+        ),
+        (_cell("load", -1e30), r"'load', row 591: -1e\+30 is beyond 1e\+15"),
         (_cell("when", "soon"), "'when', row 591: 'soon'"),
         (_cell("when", pd.NaT), "'when', row 591"),
         (_far_ahead, "'when', row 553: .*9024.* 1678 and 2261"),
@@ -315,6 +322,30 @@ def test_other_rows_need_no_valid_table(
         forecast(in_service, tiny)
 
 
+def test_a_file_is_read_as_ingest_reads_it(
+    in_service: Project, tiny: Params, frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    """Protects from a second reader: what ingest takes is taken, what it refuses has its line."""
+    rows = tmp_path / "rows.csv"
+    text = frame.to_csv(index=False)
+    rows.write_text(text)
+    made = forecast(in_service, tiny, input=rows)
+    frame.assign(when=frame["when"].dt.strftime("%d.%m.%Y %H:%M")).to_csv(rows, index=False)
+    assert forecast(in_service, tiny, input=rows) == made
+    for broken, message in (
+        (text.replace("when,load", "load,load"), "columns of the same name: load"),
+        (
+            text.replace("when,", "then,"),
+            r"no column 'when'.*Give the columns when, load, oil \(C\)",
+        ),
+        (frame.assign(load=True).to_csv(index=False), "'load' holds bool"),
+        (text.rpartition(",")[0], r"rows\.csv, line 601"),
+    ):
+        rows.write_text(broken)
+        with pytest.raises(InputError, match=message):
+            forecast(in_service, tiny, input=rows)
+
+
 def test_files_that_cannot_be_are_refused(
     in_service: Project, tiny: Params, tmp_path: Path
 ) -> None:
@@ -330,6 +361,8 @@ def test_files_that_cannot_be_are_refused(
         {"output": tmp_path / "bad.parquet" / "x.csv"},
         {"input": tmp_path / "x.xlsx"},
         {"input": tmp_path / "absent.csv"},
+        {"input": tmp_path / "folder.csv"},
+        {"input": tmp_path / f"{'a' * 300}.csv"},
         {"input": tmp_path / "bad.parquet"},
     ):
         with pytest.raises(InputError):
