@@ -12,6 +12,7 @@ from s2tx.forecasting.forecaster import Forecast
 from s2tx.paths import Project
 from s2tx.registry.package import Registered
 from s2tx.registry.promote import Decision
+from s2tx.registry.store import without_password
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,6 @@ class Night:
 def _mlflow(root: Path) -> str:
     elsewhere = os.environ.get("MLFLOW_TRACKING_URI")
     if elsewhere:
-        return f"see {elsewhere}"
+        return f"see {without_password(elsewhere, elsewhere)}"
     command = "mlflow server --workers 1 --backend-store-uri sqlite:///mlruns/mlflow.db"
     return f"(in {root}) {command}, then open http://127.0.0.1:5000"

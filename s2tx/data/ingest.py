@@ -96,7 +96,7 @@ def ingest(
         path, entry = _bring(project, source, file, scratch)
         origin = _origin(source, entry)
         current = read_card(project) if append or (project.data / CARD_FILE).exists() else None
-        if current is not None and current.source == origin and name is None:
+        if current is not None and _origin(current.source, None) == origin and name is None:
             name = current.name  # as it was given once; a night can say nothing of its source
         label = name or (entry.name if entry else path.stem)
         if len(clean_name(label)) > _LONGEST_NAME:
@@ -233,10 +233,15 @@ def _known(source: str) -> bool:
 
 
 def _origin(source: str, entry: Entry | None) -> str:
-    """Where the data come from, in words that hold on every machine."""
+    """Where the data come from, in words that hold on every machine and let nobody in."""
     if entry is None:
-        return source if "://" in source else Path(source).name
+        return _public(source) if "://" in source else Path(source).name
     return entry.addresses[0] if entry.addresses else "s2tx.data.demo"
+
+
+def _public(address: str) -> str:
+    """An address without user, password and query: the card goes wherever the data go."""
+    return re.split("[?#]", re.sub("://[^/?#]*@", "://", address))[0]
 
 
 def _same_shape(current: Card | None, card: Card) -> None:

@@ -19,6 +19,7 @@ from s2tx.data.read import read_current
 from s2tx.errors import S2TXError
 from s2tx.params import load_params
 from s2tx.paths import Project
+from s2tx.registry.store import address, without_password
 
 _SPACE = 5  # GiB that a night should find free
 _NO_CHAMPION = (
@@ -74,7 +75,8 @@ def _check(name: str, look: Callable[[Project], str], project: Project, cure: st
     except (_NotOkError, S2TXError) as error:
         return Check(name, False, str(error), cure)
     except Exception as error:
-        return Check(name, False, f"{type(error).__name__}: {error}", cure)
+        shown = without_password(f"{type(error).__name__}: {error}", address(project))
+        return Check(name, False, shown, cure)
 
 
 def _python(project: Project) -> str:  # noqa: ARG001
@@ -135,12 +137,13 @@ def _git(project: Project) -> str:
 
 
 def _mlflow(project: Project) -> str:
-    from s2tx.registry.store import address, connect
+    from s2tx.registry.store import connect
 
     if not os.environ.get("MLFLOW_TRACKING_URI") and not (project.mlruns / "mlflow.db").exists():
         return "no run yet; the first one makes mlruns/mlflow.db"
     connect(project)
-    return address(project)
+    uri = address(project)
+    return without_password(uri, uri)
 
 
 def _champion(project: Project) -> str:

@@ -13,7 +13,7 @@ from s2tx.paths import Project
 from s2tx.registry import tracking
 from s2tx.registry.ledger import champion
 from s2tx.registry.package import BUNDLE, PLACE
-from s2tx.registry.store import connect
+from s2tx.registry.store import connect, without_password
 from s2tx.training.bundle import CONFIG, Bundle, weights_hash
 from s2tx.training.runtime import pick_device
 
@@ -73,6 +73,7 @@ def load_version(client: MlflowClient, name: str, version: int, runtime: Runtime
         ) from error
     except (MlflowException, KeyError, OSError) as error:
         raise S2TXError(
-            f"{name} version {version} does not load ({type(error).__name__}: {error}). "
+            f"{name} version {version} does not load ({type(error).__name__}: "
+            f"{without_password(error, client.tracking_uri)}). "
             "Go back with: s2tx rollback"
         ) from error

@@ -21,7 +21,7 @@ from s2tx.registry import ledger, tracking
 from s2tx.registry.champion import load_version
 from s2tx.registry.compare import Errors, Verdict, compare, score_alone
 from s2tx.registry.package import current_card, find_version, model_name, require_current
-from s2tx.registry.store import connect
+from s2tx.registry.store import address, connect, without_password
 from s2tx.training.bundle import read_config, weights_hash
 
 if TYPE_CHECKING:
@@ -98,7 +98,8 @@ def promote(
     except InputError:
         raise
     except Exception as error:
-        failed = _keep(kept, f"{type(error).__name__}: {error}")
+        reason = without_password(f"{type(error).__name__}: {error}", address(project))
+        failed = _keep(kept, reason)
         ledger.record(project, _line(failed, by))
         raise
     if not decision.promoted:

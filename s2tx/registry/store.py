@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote
 
 from s2tx.errors import S2TXError
 from s2tx.paths import Project
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "s2tx"
 _SQLITE = "sqlite:///"
+# Up to the @ before the host; SQLAlchemy lets a password hold a slash, requests an @.
+_PASSWORD = re.compile(r"://[^:/@]*:(.*?)@(?=[^@/]*(?:/|$))")
 # An operator's own values win. MLflow retries for minutes: training must not wait that long.
 _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -40,6 +43,16 @@ def address(project: Project) -> str:
     """The tracking URI: ``MLFLOW_TRACKING_URI``, else SQLite below the project's root."""
     database = project.mlruns.resolve() / "mlflow.db"
     return os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{database}"
+
+
+def without_password(text: object, uri: str) -> str:
+    """``text``, an error's say, without the password in ``uri``, however it is encoded there."""
+    shown, found = str(text), _PASSWORD.search(uri)
+    if found:
+        plain = unquote(found[1])
+        for form in (found[1], plain, quote(plain, safe="")):
+            shown = shown.replace(f":{form}@", ":***@")
+    return shown
 
 
 def connect(project: Project) -> MlflowClient:
@@ -63,10 +76,11 @@ def connect(project: Project) -> MlflowClient:
             found = client.get_experiment_by_name(EXPERIMENT)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        raise UnreachableError(
-            f"MLflow at {_without_password(uri)} does not answer ({type(error).__name__}: "
-            f"{reason}). Start it or mend MLFLOW_TRACKING_URI, then send the run with: s2tx track"
-        ) from error
+        message = (
+            f"MLflow at {uri} does not answer ({type(error).__name__}: {reason}). Start it or mend "
+            "MLFLOW_TRACKING_URI, then send the run with: s2tx track"
+        )
+        raise UnreachableError(without_password(message, uri)) from error
     home = project.mlruns.resolve()
     expected = _artifacts(home)
     if found and _sqlite_folder(uri) == home and found.artifact_location != expected:
@@ -132,8 +146,3 @@ def _one_at_a_time(uri: str) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".mlflow.db.lock", timeout=120):
         yield
-
-
-def _without_password(uri: str) -> str:
-    password = urlsplit(uri).password
-    return uri.replace(password, "***") if password else uri

@@ -23,7 +23,7 @@ from s2tx.data.table import Table
 from s2tx.errors import InputError
 from s2tx.params import Params, as_dict
 from s2tx.paths import Project
-from s2tx.registry.store import connect, experiment_id, locked
+from s2tx.registry.store import address, connect, experiment_id, locked, without_password
 from s2tx.training.bundle import read_config, weights_hash
 from s2tx.training.fit import Epoch
 from s2tx.training.train import fingerprint
@@ -55,6 +55,7 @@ class Recorder:
 
     def __init__(self, project: Project, params: Params) -> None:
         self._client: MlflowClient | None = None
+        self._uri = address(project)
         self._sent: dict[str, set[int]] = {}
         try:
             table = Table.read(project.table)
@@ -87,7 +88,8 @@ class Recorder:
 
     def _give_up(self, error: Exception) -> None:
         self._client = None
-        _log.warning("This run is not tracked for now, training goes on: %s", error)
+        shown = without_password(error, self._uri)
+        _log.warning("This run is not tracked for now, training goes on: %s", shown)
 
 
 def try_sync(project: Project, params: Params) -> str | None:
@@ -97,7 +99,8 @@ def try_sync(project: Project, params: Params) -> str | None:
     except InputError:
         raise
     except Exception as error:
-        _log.warning("The run is not in MLflow yet, send it with s2tx track: %s", error)
+        shown = without_password(error, address(project))
+        _log.warning("The run is not in MLflow yet, send it with s2tx track: %s", shown)
         return None
 
 

@@ -29,13 +29,13 @@ def sender(
     if not wanted or importlib.util.find_spec("mlflow") is None:
         return None
     try:
-        from s2tx.registry.store import connect, experiment_id
+        from s2tx.registry.store import address, connect, experiment_id, without_password
 
         client = connect(project)
         experiment = experiment_id(client, project)
         parent = _find_or_create(client, experiment, PARENT, {})
     except Exception as error:
-        note(f"MLflow is left out: {error}")
+        note(f"MLflow is left out: {without_password(error, address(project))}")
         return None
     working = True
 
@@ -46,7 +46,8 @@ def sender(
                 _send(client, experiment, parent, record)
         except Exception as error:
             working = False
-            note(f"MLflow is left out from here on: {error}")
+            shown = without_password(error, address(project))
+            note(f"MLflow is left out from here on: {shown}")
 
     return send
 

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -416,7 +417,8 @@ def test_a_known_file_keeps_its_declaration(project, small, tmp_path) -> None:  
 @pytest.mark.usefixtures("unjudged")
 @pytest.mark.parametrize("end", ["plant.csv", "plant?format=csv", "plant?format=parquet"])
 def test_from_an_address(end, project, small, tmp_path) -> None:  # type: ignore[no-untyped-def]
-    """A nightly address gives today's rows, under its name, with an ending or without."""
+    """A nightly address gives today's rows, under its name, with an ending or without; no
+    secret stays."""
     from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
     (tmp_path / "www").mkdir()
@@ -439,7 +441,17 @@ def test_from_an_address(end, project, small, tmp_path) -> None:  # type: ignore
         assert ingest(project, small, address).card.name == "plant"
         publish(ROWS + 5)
         assert ingest(project, small, address).rows == ROWS + 5
+        asked = (
+            address.replace("//", "//me:secret@") + ("&" if "?" in end else "?") + "token=sesame#t"
+        )
+        named = ingest(project, small, asked, name="mine").card
+        assert named.source == address.split("?")[0]
+        leaky = dataclasses.replace(named, source=asked)  # as earlier versions wrote it
+        (project.data / CARD_FILE).write_text(leaky.to_json())
+        assert ingest(project, small, asked).card == named
         server.shutdown()
+    for file in project.root.rglob("*"):
+        assert not file.is_file() or not re.search(b"secret|sesame", file.read_bytes()), file
 
 
 @pytest.mark.slow

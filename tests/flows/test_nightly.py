@@ -16,7 +16,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from flows import nightly as night
-from flows import server, stages
+from flows import server, stages, summary
 from s2tx.data import ingest as arrivals
 from s2tx.data import versions
 from s2tx.data.findings import Finding
@@ -408,6 +408,14 @@ def test_the_deployment_names_a_flow_that_exists() -> None:
     assert (ROOT / path).samefile(night.__file__)
     assert getattr(night, name).name == deployment["name"]
     assert deployment["concurrency_limit"]["limit"] == 1
+
+
+def test_the_summary_names_the_server_without_its_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects a password from the log of every night."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@h:5000")
+    assert summary._mlflow(tmp_path) == "see http://me:***@h:5000"
 
 
 def test_a_schedule_can_check_the_parameters() -> None:

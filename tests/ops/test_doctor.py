@@ -13,6 +13,7 @@ from s2tx.forecasting import SERVE
 from s2tx.ops import doctor
 from s2tx.params import Params
 from s2tx.paths import Project
+from s2tx.registry import store
 from s2tx.registry.package import register
 from s2tx.registry.promote import promote
 from tests.tiny import tiny_table
@@ -110,11 +111,14 @@ def test_a_night_that_could_not_commit_is_found(
 
 def test_an_unreachable_server_is_found(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """The doctor is asked exactly when something is down: it must not hang or raise."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     found = _by_name(project)
     assert not found["MLflow"].ok
     assert "127.0.0.1:9" in found["MLflow"].found
+    assert not any("secret" in check.found for check in found.values())
+    monkeypatch.setattr(store, "connect", lambda _: None)
+    assert _by_name(project)["MLflow"].found == "http://me:***@127.0.0.1:9"
 
 
 def test_a_check_that_breaks_is_a_finding(tmp_path: Path) -> None:

@@ -1,0 +1,62 @@
+"""What a failing store says goes into logs and the ledger: no password may go with it."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s2tx.params import Params
+from s2tx.paths import Project
+from s2tx.registry import ledger
+from s2tx.registry.promote import promote
+from s2tx.registry.store import UnreachableError, address, without_password
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("postgresql://u:p@h/db", "postgresql://u:***@h/db"),
+        ("postgresql://u:a/b@h/db", "postgresql://u:***@h/db"),
+        ("http://u:a@b@h:5000", "http://u:***@h:5000"),
+        ("http://u:p@h/x@y", "http://u:***@h/x@y"),
+        ("http://u@h:5000/p", "http://u@h:5000/p"),
+        ("http://h:5000", "http://h:5000"),
+        ("sqlite:////a:b/mlflow.db", "sqlite:////a:b/mlflow.db"),
+    ],
+)
+def test_the_password_alone_is_hidden(uri: str, shown: str) -> None:
+    """Protects the rest of the address, by which a person finds the server."""
+    assert without_password(uri, uri) == shown
+    assert without_password(f"call of {uri}/api failed", uri) == f"call of {shown}/api failed"
+
+
+@given(password=st.text(st.characters(codec="ascii", exclude_characters="@%"), min_size=1))
+def test_no_form_of_the_password_is_left(password: str) -> None:
+    """Protects from a library that decodes the address before it complains of it."""
+    uri = f"postgresql://u:{quote(password, safe='')}@h/db"
+    for told in (uri, f"postgresql://u:{password}@h/db"):
+        assert without_password(told, uri) == "postgresql://u:***@h/db"
+
+
+def test_the_ledger_holds_no_password(
+    project: Project, tiny: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects the record that goes wherever the project goes: MLflow repeats its address."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://nightly:hunter2@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(UnreachableError) as caught:
+        promote(project, tiny)
+
+    def fails(*_: object) -> None:
+        raise OSError(f"no route to {address(project)}")
+
+    monkeypatch.setattr("s2tx.registry.promote.connect", fails)
+    with pytest.raises(OSError, match="no route"):
+        promote(project, tiny)
+    first, second = (line["reason"] for line in ledger.read(ledger.path_of(project)))
+    for told in (str(caught.value), first, second):
+        assert "nightly:***@127.0.0.1:9" in told
+        assert "hunter2" not in told
