@@ -2,8 +2,9 @@
 
 The rooms, from the ground up (imports only point to rooms above in this list)::
 
-    typed, specs, study_params, params,   settings and sizes, read strictly; places,
-    paths, errors, fingerprint            messages, identity
+    typed, yaml_core, specs,              settings and sizes, read strictly;
+    study_params, params, paths,          places, messages, identity
+    errors, fingerprint
     data        model                     tables and windows; the network
     baselines                             what the model must beat
     zoo                                   name -> class

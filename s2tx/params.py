@@ -345,20 +345,12 @@ def load_params(path: Path) -> Params:
     """Read and check ``params.yaml``.
 
     Raises:
-        InputError: the file is absent or no YAML mapping, or a key is missing, unknown, of the
-            wrong type or out of range; every fault is listed with its dotted key.
+        InputError: the file is not readable (see ``s2tx.yaml_core``), or a key is missing, unknown,
+            of the wrong type or out of range; every fault is listed with its dotted key.
     """
-    import yaml
+    from s2tx import yaml_core
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where PyYAML has it: 0.1 s sooner
-    try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist", "Run from the project's root") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid YAML: {error}", "Mend the line it names") from None
-    if not isinstance(tree, dict):
-        raise InputError(f"{path} holds {type(tree).__name__}, not sections", "Restore it from git")
+    tree = yaml_core.read(path)
     try:
         params: Params = typed(Params, tree, "")
     except ValueError as error:

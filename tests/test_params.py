@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import datetime as dt
 import re
 from pathlib import Path
 
@@ -105,7 +104,6 @@ def test_an_unknown_key_is_named(tmp_path: Path, key: str) -> None:
         ("promote.max_missing_rise", "0.2"),
         ("runtime.device", "tpu"),
         ("validate.physical_ranges", {"OT": [5, 1]}),
-        ("validate.physical_ranges", {dt.date(2024, 1, 1): [1, 5]}),
     ],
 )
 def test_a_bad_value_is_named(tmp_path: Path, key: str, value: object) -> None:
