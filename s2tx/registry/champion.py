@@ -21,12 +21,17 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
+class UnloadableError(S2TXError):
+    """A version of the registry that is no model here; the message says why."""
+
+
 def load_champion(project: Project, name: str, runtime: RuntimeParams) -> tuple[Bundle, int]:
     """The model in service and its version.
 
     Raises:
         InputError: no version of ``name`` holds the alias.
-        S2TXError: the registry does not answer, or the files are not the ones registered.
+        UnloadableError: it does not load; the message has the way back.
+        S2TXError: the registry does not answer.
     """
     client = connect(project)
     version = champion(client, name)
@@ -36,15 +41,20 @@ def load_champion(project: Project, name: str, runtime: RuntimeParams) -> tuple[
             "Train and promote one: dvc repro, s2tx register, s2tx promote; or put back one that "
             "the ledger knows: s2tx rollback --to",
         )
-    return load_version(client, name, version, runtime), version
+    try:
+        return load_version(client, name, version, runtime), version
+    except UnloadableError as error:
+        raise UnloadableError(
+            f"{error} Go back with: s2tx rollback, or to another version with: s2tx rollback --to"
+        ) from error
 
 
 def load_version(client: MlflowClient, name: str, version: int, runtime: RuntimeParams) -> Bundle:
     """One version, its files checked against the hashes it was registered with.
 
     Raises:
-        S2TXError: there is no such version, its files are absent or changed, or the code of this
-            project is no longer the code that it was trained with.
+        UnloadableError: there is no such version, its files are absent or changed, or the code of
+            this project is no longer the code that it was trained with.
     """
     from mlflow.exceptions import MlflowException
 
@@ -60,20 +70,19 @@ def load_version(client: MlflowClient, name: str, version: int, runtime: Runtime
                 ("config", entry.tags.get(tracking.CONFIG, config), config),
             ):
                 if found != registered:
-                    raise S2TXError(
+                    raise UnloadableError(
                         f"the {what} of {name} version {version} have sha256 {found}, and were "
-                        f"registered with {registered}. Go back with: s2tx rollback"
+                        f"registered with {registered}."
                     )
             return Bundle.load(bundle, runtime, pick_device(runtime))
     except (RuntimeError, TypeError, ValueError) as error:
-        raise S2TXError(
+        raise UnloadableError(
             f"{name} version {version} does not fit the model code that is checked out ({error}). "
-            "Its own code lies in the registry: serve it with mlflow models serve, go back to "
-            "the commit of its run, or put another version in service with: s2tx rollback --to"
+            "Its own code lies in the registry: serve it with mlflow models serve, or check out "
+            "the commit of its run."
         ) from error
     except (MlflowException, KeyError, OSError) as error:
-        raise S2TXError(
-            f"{name} version {version} does not load ({type(error).__name__}: "
-            f"{without_password(error, client.tracking_uri)}). "
-            "Go back with: s2tx rollback"
+        shown = without_password(error, client.tracking_uri)
+        raise UnloadableError(
+            f"{name} version {version} does not load ({type(error).__name__}: {shown})."
         ) from error

@@ -21,6 +21,10 @@ from s2tx.training.bundle import Bundle
 _ROUNDING = 1e-6  # share of a deviation by which machines may differ over the same rows
 
 
+class IncomparableError(S2TXError):
+    """No score could tell which of two models is better, though both may work."""
+
+
 @dataclass(frozen=True)
 class Errors:
     """One model's standardised errors on the test windows, all finite.
@@ -71,12 +75,13 @@ def compare(
     """Score both in this process, on the same windows, in units of the same scaler.
 
     Raises:
-        S2TXError: they do not forecast the same thing, one was trained on other rows of this very
-            table, a score is not finite, or the test part is too short to tell skill from luck.
+        IncomparableError: they do not forecast the same thing, or one was trained on other rows of
+            this very table.
+        S2TXError: a score is not finite, or the test part is too short to tell skill from luck.
     """
     unlike = _mismatch(champion, challenger)
     if unlike:
-        raise S2TXError(f"{unlike}.")
+        raise IncomparableError(f"{unlike}.")
     for model, who in ((champion, "champion"), (challenger, "challenger")):
         _require_own_rows(model, who, table, params)
     models, rule = (champion, challenger), params.promote
@@ -103,7 +108,8 @@ def score_alone(model: Bundle, table: Table, mask: Mask, params: Params) -> tupl
     """The figures that decide, and on how many test windows.
 
     Raises:
-        S2TXError: one is not finite, or the model was trained on other rows of this very table.
+        IncomparableError: the model was trained on other rows of this very table.
+        S2TXError: a figure is not finite.
     """
     _require_own_rows(model, "challenger", table, params)
     scores = _score((model,), table, Mask(table.observed, 0), params)[0]
@@ -127,7 +133,8 @@ def _require_own_rows(model: Bundle, who: str, table: Table, params: Params) -> 
     """Its scaler tells on which rows a model was trained; the test rows must not be among them.
 
     Raises:
-        S2TXError: the model is of this version of the data, and its scaler not of the train rows.
+        IncomparableError: the model is of this version of the data, and its scaler not of the
+            train rows.
     """
     if model.card.sha256 != table.card.sha256:
         return
@@ -135,7 +142,7 @@ def _require_own_rows(model: Bundle, who: str, table: Table, params: Params) -> 
     ours, theirs = Scaler.fit(table.values[: borders.train]), model.scaler
     apart = np.stack([theirs.mean - ours.mean, theirs.std - ours.std]) / ours.std
     if np.abs(apart).max() > _ROUNDING:
-        raise S2TXError(
+        raise IncomparableError(
             f"the {who} was trained on other rows of {table.card.name} than the train rows of now: "
             "data.split, data.ratio or validate changed since, and test rows may be among them."
             + (" Train anew: dvc repro." if who == "challenger" else "")

@@ -18,8 +18,8 @@ from s2tx.errors import InputError, S2TXError
 from s2tx.params import Params, PromoteParams
 from s2tx.paths import Project
 from s2tx.registry import ledger, tracking
-from s2tx.registry.champion import load_version
-from s2tx.registry.compare import Errors, Verdict, compare, score_alone
+from s2tx.registry.champion import UnloadableError, load_version
+from s2tx.registry.compare import Errors, IncomparableError, Verdict, compare, score_alone
 from s2tx.registry.package import current_card, find_version, model_name, require_current
 from s2tx.registry.store import address, connect, without_password
 from s2tx.training.bundle import read_config, weights_hash
@@ -188,8 +188,7 @@ def _decide(
         return decision
     except S2TXError as error:
         connect(project)  # an outage looks like a model that does not load, and says nothing of it
-        by_hand = f"To put it in service unscored: s2tx rollback --to {kept.challenger}"
-        return _keep(kept, f"{error} {by_hand}")
+        return _keep(kept, str(error))
 
 
 def _weights(client: MlflowClient, kept: Decision) -> str:
@@ -204,17 +203,23 @@ def _judge(
     """The verdict on ``kept.challenger``, nothing moved yet.
 
     Raises:
-        S2TXError: a model does not load, or the two cannot be compared.
+        S2TXError: a model does not load, a score is not finite, or the two cannot be compared.
     """
     name, champion, challenger = kept.name, kept.champion, kept.challenger
     assert challenger is not None
     if champion == challenger:
         return _keep(kept, f"version {challenger} is the champion already")
     new = load_version(client, name, challenger, params.runtime)
-    if champion is None:
-        return _judge_alone(*score_alone(new, table, mask, params), params.promote, kept)
-    old = load_version(client, name, champion, params.runtime)
-    return _judge_both(compare(old, new, table, mask, params), params.promote, kept)
+    try:
+        if champion is None:
+            return _judge_alone(*score_alone(new, table, mask, params), params.promote, kept)
+        old = load_version(client, name, champion, params.runtime)
+        return _judge_both(compare(old, new, table, mask, params), params.promote, kept)
+    except (UnloadableError, IncomparableError) as error:  # the challenger itself loads
+        by_hand = f"put version {challenger} in service unscored: s2tx rollback --to {challenger}"
+        back = isinstance(error, UnloadableError)
+        cure = f"Go back with: s2tx rollback, or {by_hand}" if back else f"To {by_hand}"
+        raise type(error)(f"{error} {cure}") from error
 
 
 def _judge_alone(errors: Errors, windows: int, rule: PromoteParams, kept: Decision) -> Decision:
