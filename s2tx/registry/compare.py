@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from s2tx.data.missing import Mask
@@ -117,6 +118,37 @@ def score_alone(model: Bundle, table: Table, mask: Mask, params: Params) -> tupl
     return _errors(scores, masked, params.promote), len(scores.window_mse)
 
 
+def require_unseen(
+    model: Bundle, who: str, seen_until: str | None, table: Table, params: Params
+) -> None:
+    """The test rows must come after the last row that training or its validation read.
+
+    Args:
+        model: whose window the parts of the table must hold.
+        who: champion or challenger.
+        seen_until: stamp of that row; None says nothing: earlier code registered the version.
+        table: validated; stamps without a zone are read as UTC.
+        params: ``data`` is read.
+
+    Raises:
+        IncomparableError: they do not.
+        InputError: a part of the table holds no window.
+    """
+    if seen_until is None:
+        return
+    borders = find_borders(len(table.times), table.card, params.data, model.window)
+    first = table.times[borders.validation]
+    if pd.to_datetime(seen_until, utc=True) >= pd.to_datetime(first, utc=True):
+        raise IncomparableError(
+            f"the {who} was trained and validated on rows up to {seen_until}, and the test rows of "
+            f"{table.card.name} begin at {first}: it has seen some of them." + _anew(who)
+        )
+
+
+def _anew(who: str) -> str:
+    return " Train anew: dvc repro." if who == "challenger" else ""
+
+
 def _mismatch(champion: Bundle, challenger: Bundle) -> str | None:
     """Why the two cannot be scored on the same windows, or None if they can."""
     for what, theirs, ours in (
@@ -145,7 +177,7 @@ def _require_own_rows(model: Bundle, who: str, table: Table, params: Params) -> 
         raise IncomparableError(
             f"the {who} was trained on other rows of {table.card.name} than the train rows of now: "
             "data.split, data.ratio or validate changed since, and test rows may be among them."
-            + (" Train anew: dvc repro." if who == "challenger" else "")
+            + _anew(who)
         )
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s2tx.data.read import read_card
+from s2tx.data.split import find_borders
 from s2tx.data.table import Card, Table
 from s2tx.errors import InputError, S2TXError
 from s2tx.fingerprint import of_file
@@ -27,6 +28,7 @@ from s2tx.paths import Project
 from s2tx.registry import tracking
 from s2tx.registry.store import connect, locked
 from s2tx.training.bundle import CONFIG, read_config, weights_hash
+from s2tx.training.train import fingerprint
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -132,10 +134,19 @@ def register(project: Project, params: Params, serve: Path) -> Registered:
             tracking.DATA: config["data"]["sha256"],
             tracking.CONFIG: of_file(project.model / CONFIG),
             PLACE: place,
+            **_seen(table, params, str(config["fingerprint"])),
         }
         source = f"runs:/{run_id}/{place}"
         version = client.create_model_version(name, source, run_id, tags=tags)
         return Registered(name, int(version.version), run_id, new=True)
+
+
+def _seen(table: Table, params: Params, mark: str) -> dict[str, str]:
+    """The tag that says which rows a training read; none if it was of other rows or settings."""
+    if fingerprint(table, params.model, params.train, params) != mark:
+        return {}
+    borders = find_borders(len(table.times), table.card, params.data, params.window)
+    return {tracking.SEEN: table.times[borders.validation - 1].isoformat()}
 
 
 def find_version(client: MlflowClient, name: str, fingerprint: str, weights: str) -> int | None:

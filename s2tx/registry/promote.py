@@ -19,7 +19,14 @@ from s2tx.params import Params, PromoteParams
 from s2tx.paths import Project
 from s2tx.registry import ledger, tracking
 from s2tx.registry.champion import UnloadableError, load_version
-from s2tx.registry.compare import Errors, IncomparableError, Verdict, compare, score_alone
+from s2tx.registry.compare import (
+    Errors,
+    IncomparableError,
+    Verdict,
+    compare,
+    require_unseen,
+    score_alone,
+)
 from s2tx.registry.package import current_card, find_version, model_name, require_current
 from s2tx.registry.store import address, connect, without_password
 from s2tx.training.bundle import read_config, weights_hash
@@ -193,8 +200,12 @@ def _decide(
 
 def _weights(client: MlflowClient, kept: Decision) -> str:
     """The hash of the challenger's weights in the registry; a version without one does not load."""
-    tags = client.get_model_version(kept.name, str(kept.challenger)).tags
-    return str(tags.get(tracking.WEIGHTS, ""))
+    return _tag(client, kept.name, kept.challenger, tracking.WEIGHTS) or ""
+
+
+def _tag(client: MlflowClient, name: str, version: int | None, key: str) -> str | None:
+    value: str | None = client.get_model_version(name, str(version)).tags.get(key)
+    return value
 
 
 def _judge(
@@ -211,9 +222,13 @@ def _judge(
         return _keep(kept, f"version {challenger} is the champion already")
     new = load_version(client, name, challenger, params.runtime)
     try:
+        seen = _tag(client, name, challenger, tracking.SEEN)
+        require_unseen(new, "challenger", seen, table, params)
         if champion is None:
             return _judge_alone(*score_alone(new, table, mask, params), params.promote, kept)
         old = load_version(client, name, champion, params.runtime)
+        seen = _tag(client, name, champion, tracking.SEEN)
+        require_unseen(old, "champion", seen, table, params)
         return _judge_both(compare(old, new, table, mask, params), params.promote, kept)
     except (UnloadableError, IncomparableError) as error:  # the challenger itself loads
         by_hand = f"put version {challenger} in service unscored: s2tx rollback --to {challenger}"

@@ -36,6 +36,7 @@ FINGERPRINT = "s2tx.fingerprint"
 WEIGHTS = "s2tx.weights_sha256"
 CONFIG = "s2tx.config_sha256"
 DATA = "s2tx.data_sha256"
+SEEN = "s2tx.seen_until"  # stamp of the last row that training or its validation read
 _SENT = "s2tx.sent"
 _PLACE = "s2tx.place"
 _BATCH = 900  # MLflow takes at most 1000 metrics, 100 params and 100 tags a call

@@ -16,7 +16,7 @@ from s2tx.data.table import Table
 from s2tx.errors import InputError, S2TXError
 from s2tx.evaluation.metrics import score
 from s2tx.params import Params
-from s2tx.registry.compare import Errors, compare, score_alone
+from s2tx.registry.compare import Errors, IncomparableError, compare, require_unseen, score_alone
 from tests.tiny import tiny_bundle, tiny_table
 
 
@@ -112,6 +112,32 @@ def test_a_model_that_trained_on_the_test_rows_shows_nothing(tiny: Params) -> No
     ):
         with pytest.raises(S2TXError, match=told):
             attempt()
+
+
+@pytest.mark.parametrize(
+    ("zone", "seen", "ok"),
+    [
+        (None, "2024-01-20T23:00:00", True),  # row 479, the last before the test rows
+        (None, "2024-01-21T00:00:00", False),
+        (None, "2024-01-21T01:00:00+01:00", False),
+        ("UTC", "2024-01-20T23:00:00+00:00", True),
+        ("Europe/Berlin", "2024-01-20T23:00:00+01:00", True),
+        ("Europe/Berlin", "2024-01-20T23:00:00+00:00", False),
+        ("UTC", "2024-01-21T00:00:00", False),
+        (None, None, True),
+    ],
+)
+def test_no_row_that_was_seen_is_a_test_row(
+    tiny: Params, zone: str | None, seen: str | None, ok: bool
+) -> None:
+    """Protects from one row too many, and from clocks of two zones."""
+    table = tiny_table(zone=zone)
+    model = tiny_bundle(table, tiny, shift=0.0)
+    if ok:
+        require_unseen(model, "champion", seen, table, tiny)
+        return
+    with pytest.raises(IncomparableError, match=r"test rows of tiny begin at 2024-01-21 00:00"):
+        require_unseen(model, "champion", seen, table, tiny)
 
 
 def test_a_short_test_part_decides_nothing(tiny: Params) -> None:

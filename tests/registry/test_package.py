@@ -48,6 +48,17 @@ def test_a_version_says_what_it_is_of(project: Project, tiny: Params) -> None:
     assert version.tags[tracking.FINGERPRINT] == tiny_bundle(tiny_table(), tiny).fingerprint
     assert version.tags[tracking.DATA] == tiny_table().card.sha256
     assert len(version.tags[tracking.WEIGHTS]) == 64
+    assert version.tags[tracking.SEEN] == "2024-01-20T23:00:00"  # row 479, the last before the test
+
+
+def test_a_version_says_nothing_of_rows_that_it_was_not_trained_on(
+    project: Project, tiny: Params
+) -> None:
+    """Protects the gate from a stamp of other rows, or of another split, than the training's."""
+    other = dataclasses.replace(tiny, data=dataclasses.replace(tiny.data, ratio=(0.6, 0.1, 0.3)))
+    made = register(project, other, SERVE)
+    version = connect(project).get_model_version(made.name, str(made.version))
+    assert tracking.SEEN not in version.tags
 
 
 def test_no_pickle_and_no_cache(project: Project, tiny: Params) -> None:

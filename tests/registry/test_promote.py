@@ -221,6 +221,42 @@ def test_a_champion_that_is_damaged_is_kept_and_named(
         load_champion(project, NAME, CPU)
 
 
+def _seen(project: Project, version: int, row: int) -> None:
+    """As register tags a version that was trained here."""
+    stamp = tiny_table().times[row].isoformat()
+    connect(project).set_model_version_tag(NAME, str(version), tracking.SEEN, stamp)
+
+
+def test_a_model_that_saw_test_rows_in_another_table_is_not_compared(
+    project: Project, tiny: Params
+) -> None:
+    """Protects from a score by heart, of either model, the first and one that is named too; the
+    raw file is another every night, and tells nothing."""
+    for version, shift, row in ((1, WORSE, 480), (2, GOOD, 480)):
+        _registered(project, tiny, shift)
+        _seen(project, version, row)
+    first = promote(project, tiny)
+    assert not first.promoted
+    assert "the challenger was trained and validated on rows up to" in first.reason
+    _seen(project, 1, 400)
+    assert promote(project, tiny, version=1).promoted
+    kept = promote(project, tiny)
+    assert not kept.promoted
+    assert kept.reason.endswith(
+        " Train anew: dvc repro. To put version 2 in service unscored: s2tx rollback --to 2"
+    )
+    _seen(project, 1, 480)
+    _seen(project, 2, 479)
+    kept = promote(project, tiny, version=2)
+    assert "the champion was trained and validated on rows up to" in kept.reason
+    assert kept.reason.endswith(
+        "it has seen some of them. To put version 2 in service unscored: s2tx rollback --to 2"
+    )
+    assert _champion(project) == 1
+    _seen(project, 1, 300)  # a champion that grew old
+    assert promote(project, tiny).promoted
+
+
 def test_a_challenger_that_is_damaged_offers_no_cure_that_harms(
     project: Project, tiny: Params
 ) -> None:
