@@ -7,6 +7,7 @@ stands as not run, with the reason below the tables.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from statistics import fmean
 from typing import Any
 
@@ -309,13 +310,13 @@ def _reruns(grid: Grid, published: Mapping[str, Any]) -> Iterator[str]:
     )
     yield ""
     rows = []
-    for data, horizon, recipe in grid.lines:
-        figures = published["tables"].get(recipe, {}).get("figures", {}) if recipe in RERUN else {}
-        if data not in figures or horizon not in published["horizons"]:
+    horizons, sets = published["horizons"], grid.data_sets()
+    for recipe, data, horizon in product(RERUN, sets, horizons):
+        figures = published["tables"][recipe]["figures"]
+        if data not in figures or (data, horizon, recipe) not in grid.lines:
             continue
-        theirs = figures[data][published["horizons"].index(horizon)][0]
-        mse = grid.mse(data, horizon, recipe)
-        assert mse is not None
+        theirs = figures[data][horizons.index(horizon)][0]
+        mse = grid.lines[data, horizon, recipe]["mse"]["mean"]
         verdict = "better" if mse < theirs * (1 - NEAR) else "yes"
         verdict = "**no**" if mse > theirs * (1 + NEAR) else verdict
         rows.append(
