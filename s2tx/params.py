@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from s2tx.errors import InputError
-from s2tx.specs import Baseline, Pattern, Trained, check_sizes
+from s2tx.specs import Baseline, Pattern, Trained, check_seed, check_sizes
 from s2tx.specs import check as _check
 from s2tx.study_params import StudyParams
 from s2tx.typed import typed
@@ -96,7 +96,7 @@ class InjectParams:
     def __post_init__(self) -> None:
         _check(0 <= self.rate < 1, "rate", self.rate, "give a share from 0 to below 1")
         _check(self.block_steps >= 1, "block_steps", self.block_steps, "give 1 or more")
-        _check(self.seed >= 0, "seed", self.seed, "give 0 or more")
+        check_seed("seed", self.seed)
 
 
 @dataclass(frozen=True)
@@ -223,9 +223,11 @@ class TrainParams:
         for key in ("epochs", "batch_size", "stride", "checkpoint_steps"):
             _check(getattr(self, key) >= 1, key, getattr(self, key), "give 1 or more")
         for key in ("learning_rate", "clip_norm"):
-            _check(getattr(self, key) > 0, key, getattr(self, key), "give more than 0")
-        _check(self.seed >= 0, "seed", self.seed, "give 0 or more")
-        _check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "give 0 or more")
+            value = getattr(self, key)
+            _check(0 < value < math.inf, key, value, "give a finite number above 0")
+        check_seed("seed", self.seed)
+        decay = self.weight_decay
+        _check(0 <= decay < math.inf, "weight_decay", decay, "give 0, or a finite number above it")
         _check(0 < self.warmup < 1, "warmup", self.warmup, "give a share between 0 and 1")
         _check(
             self.averaging is None or 0 < self.averaging < 1,
@@ -306,7 +308,7 @@ class PromoteParams:
             "give a share of 0 or more, or null for no bound",
         )
         _check(self.resamples >= 100, "resamples", self.resamples, "give 100 or more")
-        _check(self.seed >= 0, "seed", self.seed, "give 0 or more")
+        check_seed("seed", self.seed)
 
 
 @dataclass(frozen=True)

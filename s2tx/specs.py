@@ -20,6 +20,15 @@ def check(ok: bool, key: str, value: object, cure: str) -> None:
         raise ValueError(f"{key} is {value!r}: {cure}")
 
 
+def check_seed(key: str, seed: int) -> None:
+    """Refuse a seed of which generators could not make others (see ``s2tx.training.fit``).
+
+    Raises:
+        ValueError: names the key, the value and the cure.
+    """
+    check(0 <= seed < 2**46, key, seed, "give 0 or more, below 2**46 (70368744177664)")
+
+
 @dataclass(frozen=True)
 class NaiveParams:
     """Repeat the newest season; ``season`` in steps, 1 for the last value, null for what the

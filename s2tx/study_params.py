@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from s2tx.specs import Pattern, check
+from s2tx.specs import Pattern, check, check_seed
 
 Scalar = bool | int | float | str | None
 
@@ -58,6 +58,7 @@ class SearchParams:
         sure = self.confidence
         check(0 <= sure < 1, "confidence", sure, "give a share from 0 to below 1")
         check(self.trials >= 1, "trials", self.trials, "give 1 or more")
+        check_seed("seed", self.seed)
         check(len(self.horizons) >= 1, "horizons", self.horizons, "give one or more")
         for key, choices in self.space.items():
             check(len(choices) >= 1, f"space.{key}", choices, "give one or more choices")
@@ -101,6 +102,10 @@ class DrawsParams:
     conditions: tuple[ConditionParams, ...]
     test: tuple[BlockParams, ...]
 
+    def __post_init__(self) -> None:
+        for at, seed in enumerate(self.seeds):
+            check_seed(f"seeds.{at}", seed)
+
 
 @dataclass(frozen=True)
 class MissingParams:
@@ -121,6 +126,7 @@ class MissingParams:
     parts: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        check_seed("seed", self.seed)
         check(self.block_steps >= 1, "block_steps", self.block_steps, "give 1 or more")
         for at, rate in enumerate(self.trained_rates):
             check(0 < rate < 1, f"trained_rates.{at}", rate, "give a share between 0 and 1")
@@ -147,6 +153,8 @@ class StudyParams:
             check(len(getattr(self, key)) >= 1, key, getattr(self, key), "give one or more")
         for horizon in self.horizons:
             check(horizon >= 1, "horizons", horizon, "give 1 or more steps")
+        for at, seed in enumerate(self.seeds):
+            check_seed(f"seeds.{at}", seed)
         seen: set[tuple[str, str]] = set()
         for at, search in enumerate(self.searches):
             recipe = search.recipe

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from s2tx.errors import InputError
 from s2tx.model.compiled.recurrence import CHUNK
 from s2tx.params import Params, as_dict, load_params
 from s2tx.specs import MAX_TAPS
+from s2tx.training.fit import _permutation
 from tests.conftest import ROOT
 
 TREE = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -74,12 +76,17 @@ def test_an_unknown_key_is_named(tmp_path: Path, key: str) -> None:
         ("train.epochs", True),
         ("train.epochs", 0),
         ("train.seed", -1),
+        ("train.seed", 2**46),
         ("train.learning_rate", -1.0),
+        ("train.learning_rate", math.inf),
+        ("train.clip_norm", math.inf),
+        ("baseline.train.weight_decay", math.inf),
         ("train.loss", "rmse"),
         ("data.ratio", [0.7, 0.3]),
         ("data.ratio", [0.7, 0.2, 0.2]),
         ("inject.rate", 1.0),
         ("inject.seed", -1),
+        ("inject.seed", 2**46),
         ("window.short_look_back", 10_000),
         ("model.heads", 5),
         ("model.conv", 33),
@@ -92,6 +99,9 @@ def test_an_unknown_key_is_named(tmp_path: Path, key: str) -> None:
         ("baseline.network", {"name": "naive", "season": 24}),
         ("baseline.network", {"name": "naive", "season": None}),
         ("study.seeds", []),
+        ("study.seeds", [2**46]),
+        ("study.missing.seed", -1),
+        ("study.missing.draws.seeds", [7, -1]),
         ("study.horizons", [0]),
         ("study.first", [{"data_sets": ["ETTh1"]}]),
         ("study.recipes", {"best": {"model": {"width": [16]}}}),
@@ -112,6 +122,12 @@ def test_a_bad_value_is_named(tmp_path: Path, key: str, value: object) -> None:
         load_params(changed(tmp_path, key, value))
     named = {key, "model.global_stride" if key == "model.global_patches" else key}
     assert any(name in str(caught.value) for name in named), str(caught.value)
+
+
+def test_the_largest_seed_shuffles_the_last_epoch(tmp_path: Path) -> None:
+    """Protects from a seed that is read, and overflows in the middle of a training."""
+    largest = load_params(changed(tmp_path, "train.seed", 2**46 - 1)).train.seed
+    assert len(_permutation(3, largest, 10**6)) == 3
 
 
 def test_the_convolution_may_have_what_the_kernels_hold() -> None:
