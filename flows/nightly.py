@@ -19,7 +19,9 @@ from prefect.client.schemas.schedules import CronSchedule
 
 from flows import server, stages
 from flows.summary import Night
+from s2tx import fingerprint
 from s2tx.data import versions
+from s2tx.data.read import clean_name
 from s2tx.errors import InputError, S2TXError
 from s2tx.params import Params, load_params
 from s2tx.paths import Project
@@ -104,7 +106,7 @@ def _serve(cron: str, pull: bool) -> int:
     with server.running() as pages:
         print(f"Nights run on the schedule {cron!r} (UTC); watch them at {pages}", flush=True)
         nightly.serve(
-            name="nightly",
+            name=_deployment(ROOT),
             cron=cron,
             limit=1,
             global_limit=ConcurrencyLimitConfig(
@@ -113,6 +115,12 @@ def _serve(cron: str, pull: bool) -> int:
             parameters={"pull": pull},
         )
     return 0
+
+
+def _deployment(root: Path) -> str:
+    """Names this checkout among others on one server: of one name, each night is one's alone."""
+    place = root.resolve()
+    return f"{clean_name(place.name)}-{fingerprint.of_json(str(place))[:8]}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import logging
+import re
 import shutil
 import subprocess
 import sys
@@ -433,6 +435,22 @@ def test_a_schedule_that_is_none_is_refused_before_a_server_starts(
     monkeypatch.setattr(server, "running", lambda: pytest.fail("a server was started"))
     assert night.main(["--serve", "--cron", "nonsense"]) == 2
     assert "'nonsense' is no schedule" in capsys.readouterr().err
+
+
+def test_two_checkouts_do_not_share_a_deployment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects the second of two on one server: each night would go to one of them alone."""
+    names = []
+    monkeypatch.setattr(server, "running", lambda: contextlib.nullcontext("pages"))
+    monkeypatch.setattr(night.nightly, "serve", lambda **settings: names.append(settings["name"]))
+    for place in ("a/plant & co", "b/plant & co", "a/plant & co/"):
+        monkeypatch.setattr(night, "ROOT", tmp_path / place)
+        assert night.main(["--serve"]) == 0
+    first, second, again = names
+    assert first == again != second
+    for name in names:
+        assert re.fullmatch("plant-co-[0-9a-f]{8}", name)
 
 
 def test_prefect_stays_at_home_and_has_patience() -> None:
