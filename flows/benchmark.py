@@ -94,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--recipes", nargs="+", metavar="NAME")
     parser.add_argument("--seeds", nargs="+", type=int, metavar="SEED")
     options = parser.parse_args(arguments)
+    if options.workers < 1:
+        parser.error(f"--workers is {options.workers}: give 1 or more")
     try:
         runner: Any = ThreadPoolTaskRunner(max_workers=options.workers)
         wide = benchmark.with_options(task_runner=runner)

@@ -88,6 +88,14 @@ def test_an_unfinished_cell_is_told_by_the_exit_code(
     assert ("a-96-b-1: no such file" in capsys.readouterr().err) == bool(code)
 
 
+def test_no_worker_is_the_users_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    """Protects from a traceback of the library that would run the cells."""
+    with pytest.raises(SystemExit) as end:
+        benchmark.main(["--workers", "0"])
+    assert end.value.code == 2
+    assert "--workers is 0: give 1 or more" in capsys.readouterr().err
+
+
 def test_told_to_stop_no_cell_lives_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Protects the machine from trainings that nobody waits for any more."""
     shutil.copy(ROOT / "params.yaml", tmp_path)
