@@ -63,6 +63,9 @@ def test_a_claim_holds_only_beyond_the_noise_and_names_the_horizon_it_rests_on()
     assert any(theirs in line for line in page)
     (line,) = headline(grid_of(cells))
     assert "ETTh1 -12.5% (beyond the noise, 99% at 720)" in line
+    cells += [cell("repeat_last", 96, 0.3), cell("repeat_last", 720, 0.3)]
+    (line,) = headline(grid_of(cells))
+    assert "99% at 720, and repeating the last value errs less than either)" in line
 
 
 def test_the_papers_claims_are_judged_by_their_own_words() -> None:
