@@ -13,8 +13,8 @@ from scipy import stats
 
 from s2tx.studies.settings import Cell
 
-# What a single seed may deviate by: over five seeds CycleNet's MSE deviates by 0.0005 to 0.005 on
-# ETT (arXiv 2409.18479).
+# What a single seed may deviate by, unless the recipe was seen to deviate by more at this horizon:
+# over five seeds CycleNet's MSE deviates by 0.0005 to 0.005 on ETT (arXiv 2409.18479).
 ONE_SEED = 0.005
 CONFIDENCE = 0.95
 
@@ -53,26 +53,42 @@ class Grid:
         return None if None in found else fmean(each for each in found if each is not None)
 
     def noise(
-        self, data: str, horizons: Sequence[int], *recipes: str, seeds: int | None = None
+        self,
+        data: str,
+        horizons: Sequence[int],
+        *recipes: str,
+        seeds: int | None = None,
+        others: int = 0,
     ) -> float:
         """What the difference of two MSEs, each a mean over ``horizons``, has to exceed.
 
-        They are means over ``seeds``, if not over all that were run.
+        They are means over ``seeds``, if not over all that were run; ``others`` is how many figures
+        of other people, of one seed, are among them.
 
         Half the two-sided interval of ``CONFIDENCE`` around it over seeds, by Student's t with the
         degrees of freedom of Welch and Satterthwaite (Biometrika 34, 1947): a deviation that is
-        known from three seeds is known badly. A cell with a single seed deviates by ``ONE_SEED``.
+        known from three seeds is known badly.
         """
-        variances, known = [], 0.0
+        variances, known = [ONE_SEED**2] * others, 0.0
         for horizon, recipe in product(horizons, recipes):
             mse = self.lines[data, horizon, recipe]["mse"]
-            single = mse["deviation"] is None
-            deviation = ONE_SEED if single else mse["deviation"]
-            variances.append(deviation**2 / (seeds or mse["seeds"]))
-            known += 0.0 if single else variances[-1] ** 2 / (mse["seeds"] - 1)
+            if mse["deviation"] is None:
+                variances.append(self._of_one_seed(horizon, recipe) ** 2)
+                continue
+            variances.append(mse["deviation"] ** 2 / (seeds or mse["seeds"]))
+            known += variances[-1] ** 2 / (mse["seeds"] - 1)
         freedom = sum(variances) ** 2 / known if known else math.inf
         quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
         return quantile * math.sqrt(sum(variances)) / len(horizons)
+
+    def _of_one_seed(self, horizon: int, recipe: str) -> float:
+        """What it may deviate by: on other data it may have been seen to."""
+        seen = [
+            line["mse"]["deviation"] or 0.0
+            for (_, at, name), line in self.lines.items()
+            if (at, name) == (horizon, recipe)
+        ]
+        return max(ONE_SEED, *seen)
 
     def paired(
         self, data: str, horizon: int, recipe: str, other: str

@@ -36,7 +36,7 @@ from benchmarks.measure import (
     summary,
     target,
 )
-from benchmarks.project import no_options, read_params, torch_alone, write_results
+from benchmarks.project import read_params, torch_alone, write_results
 from s2tx import zoo
 from s2tx.data.scaling import Scaler
 from s2tx.data.split import find_borders
@@ -125,7 +125,6 @@ def _inference(network: nn.Module, x_BLD: torch.Tensor) -> Call:
 
 def main() -> int:
     """The command line; returns the exit code."""
-    no_options("inference", __doc__)
     quick = options("inference", __doc__)
     result: dict[str, Any] = {"conditions": conditions()}
     print(result["conditions"])

@@ -19,7 +19,7 @@ from torch import nn
 
 from benchmarks import peers
 from benchmarks.measure import Call, conditions, ms, options, show, show_targets, target
-from benchmarks.project import ROOT, no_options, read_params, torch_alone, write_results
+from benchmarks.project import ROOT, read_params, torch_alone, write_results
 from benchmarks.worker import Worker, race_workers
 from s2tx import zoo
 
@@ -187,7 +187,6 @@ def targets(result: dict[str, Any]) -> list[dict[str, Any]]:
 
 def main() -> int:
     """The command line; returns the exit code."""
-    no_options("scaling", __doc__)
     quick = options("scaling", __doc__)
     result: dict[str, Any] = {"conditions": conditions()}
     print(result["conditions"])

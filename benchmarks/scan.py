@@ -31,7 +31,7 @@ from benchmarks.measure import (
     summary,
     target,
 )
-from benchmarks.project import no_options, write_results
+from benchmarks.project import write_results
 from benchmarks.worker import Worker
 from s2tx.model.scan import choose
 
@@ -121,7 +121,6 @@ def grow(quick: bool) -> dict[str, dict[str, float]]:
 
 def main() -> int:
     """The command line; returns the exit code."""
-    no_options("scan", __doc__)
     quick = options("scan", __doc__)
     result: dict[str, Any] = {"conditions": conditions()}
     print(result["conditions"])

@@ -29,8 +29,7 @@ PERFORMANCE = ROOT / "docs" / "performance.md"
 def render() -> str:
     """What stands between the markers."""
     grid = [*grid_page.readme(_read("grid")), ""] if has_grid() else []
-    lines = [*_scores(_read("pipeline")["runs"]), *_trust(_read("trust"))]
-    return "\n".join([*grid, *lines, *_first_run(_read("first_run"))])
+    return "\n".join([*grid, *_scores(_read("pipeline")["runs"]), *_trust(_read("trust"))])
 
 
 def performance() -> str:
@@ -50,8 +49,8 @@ def benchmarks() -> str:
         for data in each.data_sets
         if (each.recipe, data) not in found
     ]
-    context = _of_the_grid(_read_any("context"))
-    return grid_page.page(_read("grid"), searches, waiting, context, _read_any("exact"))
+    context, exact = (_of_the_grid(_read_any(name)) for name in ("context", "exact"))
+    return grid_page.page(_read("grid"), searches, waiting, context, exact)
 
 
 def missing() -> str:
@@ -117,16 +116,6 @@ def _trust(trust: dict[str, Any]) -> Iterator[str]:
         f"The same training {len(runs)} times from scratch, {killed} of them killed with SIGKILL "
         f"and started again: {hashes} weight hash{'' if hashes == 1 else 'es'} "
         "(`python -m benchmarks.trust`, [results/trust.json](results/trust.json))."
-    )
-
-
-def _first_run(record: dict[str, Any]) -> Iterator[str]:
-    machine = record["receipt"]["machine"]
-    steps = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in record["seconds"].items())
-    yield ""
-    yield (
-        f"From a fresh clone, in a new environment, on {machine['cpus']} CPU cores: {steps} "
-        "(`python -m benchmarks.first_run`, [results/first_run.json](results/first_run.json))."
     )
 
 

@@ -30,7 +30,7 @@ from benchmarks.measure import (
     summary,
     target,
 )
-from benchmarks.project import no_options, read_params, torch_alone, write_results
+from benchmarks.project import read_params, torch_alone, write_results
 from s2tx import zoo
 from s2tx.params import ModelParams, RuntimeParams, TrainParams, WindowParams, as_dict
 from s2tx.training import optimise
@@ -148,7 +148,6 @@ def report_floor(
 
 def main() -> int:
     """The command line; returns the exit code."""
-    no_options("train_step", __doc__)
     quick = options("train_step", __doc__)
     result: dict[str, Any] = {"conditions": conditions()}
     print(result["conditions"])

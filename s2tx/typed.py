@@ -45,9 +45,9 @@ def typed(kind: Any, value: Any, key: str) -> Any:
             if not isinstance(name, str | int | float):
                 raise ValueError(f"{key} has the key {name}, which is no text: put it in quotes")
         return _each({str(name): (arguments[1], part) for name, part in value.items()}, f"{key}.")
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) < 2**1023:
         return float(value)
-    return _fitting(type(value) is kind, value, key, kind.__name__)
+    return _fitting(type(value) is kind, value, key, _called(kind))
 
 
 def _section(kind: Any, value: Any, key: str) -> Any:
@@ -88,13 +88,12 @@ def _member(kinds: tuple[Any, ...], value: Any, key: str) -> Any:
     sections = [kind for kind in kinds if dataclasses.is_dataclass(kind)]
     if isinstance(value, dict) and len(sections) == 1:
         return _section(sections[0], value, key)
-    if isinstance(value, dict):
-        named = {get_args(get_type_hints(kind)["name"])[0]: kind for kind in kinds}
+    if isinstance(value, dict) and sections:
+        named = {get_args(get_type_hints(kind)["name"])[0]: kind for kind in sections}
         if "name" not in value:
             raise ValueError(f"{key}.name is missing")
-        if value["name"] not in named:
-            known = ", ".join(map(repr, named))
-            raise ValueError(f"{key}.name is {value['name']!r}: give one of {known}")
+        known = ", ".join(map(repr, named))
+        _fitting(value["name"] in list(named), value["name"], f"{key}.name", f"one of {known}")
         return typed(named[value["name"]], value, key)
     if type(value) in kinds or (value is None and type(None) in kinds):
         return value
@@ -103,8 +102,15 @@ def _member(kinds: tuple[Any, ...], value: Any, key: str) -> Any:
             return typed(kind, value, key)
         except ValueError:
             continue
-    wanted = " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
-    return _fitting(False, value, key, wanted)
+    return _fitting(False, value, key, " or ".join(dict.fromkeys(map(_called, kinds))))
+
+
+def _called(kind: Any) -> str:
+    """A type in the words of whoever writes the file."""
+    if dataclasses.is_dataclass(kind):
+        return "a section"
+    words = {str: "text", float: "a number", int: "a whole number", bool: "true or false"}
+    return words.get(kind, "null" if kind is type(None) else "a list")
 
 
 def _fitting(fits: bool, value: Any, key: str, wanted: str) -> Any:

@@ -1,4 +1,4 @@
-"""YAML as DVC reads and writes it: the core schema of version 1.2, with PyYAML, which knows 1.1.
+"""YAML as DVC writes it: the core schema of version 1.2, with PyYAML, which knows 1.1.
 
 Of ``1e-3`` PyYAML alone makes text, of ``0140`` and ``1:30`` numbers that nobody meant, and of a
 key that is there twice the last one.
@@ -23,7 +23,7 @@ _KINDS = {
     r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
     "merge": r"<<",
 }
-_KEYS = {_TAG + kind for kind in (*_KINDS, "str")}
+_SCALARS = {_TAG + kind for kind in (*_KINDS, "str")}
 
 
 def read(path: Path) -> dict[Any, Any]:
@@ -37,7 +37,9 @@ def read(path: Path) -> dict[Any, Any]:
         tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist", "Run from the project's root") from None
-    except (yaml.YAMLError, ValueError) as error:
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror})", "Mend the path") from None
+    except (yaml.YAMLError, ValueError, KeyError) as error:
         raise InputError(f"{path} is not valid YAML: {error}", "Mend the line it names") from None
     if not isinstance(tree, dict):
         raise InputError(f"{path} holds {type(tree).__name__}, not sections", "Restore it from git")
@@ -71,13 +73,15 @@ def _require_plain(node: yaml.Node, above: list[yaml.Node], known: set[yaml.Node
     """
     if node in above:
         raise _error("a part that holds itself", node)
+    if isinstance(node, yaml.ScalarNode) and node.tag not in _SCALARS:
+        raise _error(f"the tag {node.tag}, which no setting has", node)
     if node in known or isinstance(node, yaml.ScalarNode):
         return
     parts, keys = node.value, set()
     if isinstance(node, yaml.MappingNode):
         parts = [value for _, value in node.value]
         for key, _ in node.value:
-            if key.tag not in _KEYS:
+            if key.tag not in _SCALARS:
                 raise _error("a key that is no text: put it in quotes", key)
             if key.value in keys:
                 raise _error(f"the key {key.value} twice", key)

@@ -78,6 +78,8 @@ def test_a_rate_of_dvc_is_a_number(tmp_path: Path) -> None:
         ("a: 1\n? [b]\n: 2\n", "a key that is no text.*\n.*line 2"),
         ("!!binary YQ==: 2\n", "a key that is no text"),
         ("a: !!int x\n", "is not valid YAML"),
+        ("a: !!bool x\n", "is not valid YAML"),
+        ("a: 1\nb: !!timestamp x\n", "the tag tag:yaml.org,2002:timestamp, .*\n.*line 2"),
     ],
 )
 def test_what_nobody_means_is_refused(read: Read, text: str, told: str) -> None:

@@ -10,18 +10,22 @@ import pandas as pd
 
 from s2tx import fingerprint
 from s2tx.data.findings import some
+from s2tx.data.profile import take_out_sentinels
 from s2tx.data.read import Raw
 from s2tx.data.table import Card
 from s2tx.errors import InputError
 
 
-def merge(current: Raw, arrived: Raw, folder: Path) -> tuple[Raw, int]:
+def merge(
+    current: Raw, arrived: Raw, folder: Path, sentinels: tuple[float, ...]
+) -> tuple[Raw, int]:
     """Add the rows and readings of ``arrived`` that ``current`` lacks, in the order of time.
 
     The merged table is written to ``folder`` as CSV in one canonical form: time first, the card's
     column order, shortest digits that read back the same. Each row's place there is told with that
     in the file that brought it. Where a stamp repeats, its first row
-    here is its first row there, its second the second, and so on.
+    here is its first row there, its second the second, and so on. What is among ``sentinels`` is
+    no reading: its cell is empty.
 
     Returns:
         The merged rows (``current`` itself where nothing is new), and how many rows are new.
@@ -52,7 +56,7 @@ def merge(current: Raw, arrived: Raw, folder: Path) -> tuple[Raw, int]:
             f"{arrived.times[row - 1]} to {arrived.times[row]}",
             "Sort the rows by time",
         )
-    old, new = _by_time(current.frame, card), _by_time(arrived.frame, card)
+    old, new = (_by_time(each.frame, card, sentinels) for each in (current, arrived))
     _agree(old, new, arrived)
     merged = old.combine_first(new).sort_index(kind="stable")
     if merged.equals(old):
@@ -79,10 +83,13 @@ def canonical_csv(frame: pd.DataFrame, time_column: str) -> str:
     return frame.assign(**{time_column: stamps}).to_csv(index=False, lineterminator="\n")
 
 
-def _by_time(frame: pd.DataFrame, card: Card) -> pd.DataFrame:
-    """The variates by timestamp and how often it stood above."""
+def _by_time(frame: pd.DataFrame, card: Card, sentinels: tuple[float, ...]) -> pd.DataFrame:
+    """The variates' readings by timestamp and how often it stood above."""
     occurrence = frame.groupby(card.time_column).cumcount()
-    return frame.set_index([frame[card.time_column], occurrence])[list(card.variates)]
+    variates = list(card.variates)
+    readings, _ = take_out_sentinels(frame[variates].to_numpy(np.float64), sentinels)
+    index = pd.MultiIndex.from_arrays([frame[card.time_column], occurrence])
+    return pd.DataFrame(readings, index=index, columns=variates)
 
 
 def _agree(old: pd.DataFrame, new: pd.DataFrame, arrived: Raw) -> None:

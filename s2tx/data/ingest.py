@@ -98,19 +98,18 @@ def ingest(
         current = read_card(project) if append or (project.data / CARD_FILE).exists() else None
         if current is not None and _origin(current.source, None) == origin and name is None:
             name = current.name  # as it was given once; a night can say nothing of its source
-        label = name or (entry.name if entry else path.stem)
+        before = read_current(project) if append else None
+        label = before.card.name if before else name or (entry.name if entry else path.stem)
         if len(clean_name(label)) > _LONGEST_NAME:
             raise InputError(
-                f"the name {label!r} has {len(label)} characters, more than {_LONGEST_NAME}",
+                f"the name {label!r} is longer than {_LONGEST_NAME} characters",
                 "Give a shorter one with --name",
             )
-        before = read_current(project) if append else None
         new_rows = 0
         try:
             if before is not None:
-                label = before.card.name
                 arrived = read_raw(path, time_column=before.card.time_column, step=before.card.step)
-                raw, new_rows = appending.merge(before, arrived, scratch)
+                raw, new_rows = appending.merge(before, arrived, scratch, params.validate.sentinels)
                 if raw is before:
                     return _finish(project, before.card, raw, 0, changed=False)
                 path = scratch / raw.card.file

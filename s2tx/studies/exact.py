@@ -3,8 +3,7 @@
 ``python -m s2tx.studies.exact --data-dir FOLDER`` (or ``s2tx study exact``) fits, for every
 finished cell of a DLinear, the same map to the same train windows by least squares, which is what
 its training seeks, and writes the errors to ``results/exact.json``. A trained DLinear that lands
-there is as good as its windows allow; where another's figure lies elsewhere, their training
-stopped elsewhere. Nothing is chosen by it.
+there is as good as its windows and its look-back allow. Nothing is chosen by it.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from s2tx.baselines.linear import DLinear
 from s2tx.data.scaling import Scaler
 from s2tx.data.split import Part, find_borders
 from s2tx.data.table import Table
-from s2tx.errors import S2TXError
+from s2tx.errors import InputError, S2TXError
 from s2tx.evaluation.metrics import score
 from s2tx.params import load_params
 from s2tx.paths import Project
@@ -108,9 +107,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cells = []
     try:
         for setting in settings_of(load_params(project.params)):
-            if isinstance(setting.spec, DLinearParams) and read_settled(places, setting):
-                cells.append(examine(setting, setting.spec, places, options.data_dir))
-                print(f"{setting.cell.name}: test MSE {cells[-1]['test']['mse']:.4f}", flush=True)
+            if not isinstance(setting.spec, DLinearParams):
+                continue
+            if (trained := read_settled(places, setting)) is not None:
+                found = examine(setting, setting.spec, places, options.data_dir)
+                weights = trained["receipt"]["weights_sha256"]  # beside which it stands
+                cells.append(found | {"weights_sha256": weights})
+                print(f"{setting.cell.name}: test MSE {found['test']['mse']:.4f}", flush=True)
+        if not cells:
+            raise InputError("no cell of a DLinear is finished", "Run: s2tx study grid")
     except S2TXError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -125,7 +125,11 @@ def run_over_cells(
     places = places_of(project, options.results, options.models)
     try:
         params = load_params(project.params)
-        commit = {"commit": identity.git_commit(project.root)}
+        receipt = {
+            "code": {"commit": identity.git_commit(project.root)},
+            "machine": identity.machine(),
+            "protocol": protocol,
+        }
         path = places.results / f"{name}.json"
         kept = [
             each
@@ -134,18 +138,16 @@ def run_over_cells(
         ]
         cells = []
         for cell in options.cells:
-            cells.append(examine(cell, params, places, options.data_dir) | commit)
+            found = examine(cell, params, places, options.data_dir)
+            cells.append(found | {"receipt": receipt})
             print(f"{cell}: examined", flush=True)
     except S2TXError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    receipt = {
-        "command": f"python -m s2tx.studies.{name} --cells " + " ".join(options.cells),
-        "code": commit,
-        "machine": identity.machine(),
-        "protocol": protocol,
-    }
-    text = json.dumps({"receipt": receipt, "cells": [*kept, *cells]}, indent=indent)
+    command = f"python -m s2tx.studies.{name} --cells " + " ".join(options.cells)
+    text = json.dumps(
+        {"receipt": {"command": command} | receipt, "cells": [*kept, *cells]}, indent=indent
+    )
     write_text(path, text + "\n")
     return 0
 

@@ -97,6 +97,20 @@ def test_append_fills_what_was_empty_and_loses_nothing(project, small, frame, tm
 
 
 @pytest.mark.usefixtures("unjudged")
+def test_append_takes_a_sentinel_for_an_empty_cell(project, small, frame, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """Protects a late reading in the place of -9999, and a reading that -9999 would hide; the name
+    of the file that brings it is no matter, however long."""
+    frame.loc[ROWS - 3, "oil"] = -9999.0
+    ingest(project, small, str(write(frame, tmp_path / "my.csv")))
+    source = str(write(frame.tail(5), tmp_path / f"{'n' * 150}.csv"))
+    assert not ingest(project, small, source, append=True).changed
+    frame.loc[ROWS - 3, "oil"] = 7.5
+    done = ingest(project, small, str(write(frame.tail(5), Path(source))), append=True)
+    assert (done.changed, done.card.name) == (True, "my")
+    pd.testing.assert_frame_equal(read_current(project).frame, frame, check_dtype=False)
+
+
+@pytest.mark.usefixtures("unjudged")
 @pytest.mark.parametrize("zone", [None, "UTC"])
 def test_append_keeps_fractions_of_a_second(project, small, tmp_path, zone) -> None:  # type: ignore[no-untyped-def]
     """Protects a logger's stamps at half seconds from being other stamps after one append."""
@@ -354,7 +368,7 @@ def test_a_file_that_cannot_be_read_is_said(
 def test_a_name_that_no_file_can_have_is_refused(project, small, frame, tmp_path) -> None:  # type: ignore[no-untyped-def]
     """Protects ``data/`` and ``quarantine/`` from a name that the file system refuses."""
     source = str(write(frame, tmp_path / "my.csv"))
-    with pytest.raises(InputError, match=r"'b{300}' has 300 characters, more than 100.*--name"):
+    with pytest.raises(InputError, match=r"'b{300}' is longer than 100 characters.*--name"):
         ingest(project, small, source, name="b" * 300)
     assert not project.data.exists()
 

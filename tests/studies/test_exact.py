@@ -57,6 +57,7 @@ def test_finished_cells_are_solved_and_scored_on_the_windows_of_the_grid(
     (setting,) = select(settings_of(long), Selection(cells=("Small-6-dlinear-1",)))
     record = read(places, setting)
     assert record is not None
+    assert found["weights_sha256"] == record["receipt"]["weights_sha256"]
     for part in ("validation", "test"):
         for metric in ("mse", "mae"):
             assert found[part][metric] == pytest.approx(record[part][metric], rel=0.05)
@@ -73,4 +74,5 @@ def test_without_its_data_nothing_is_written(
     empty.mkdir()
     arguments = ["--data-dir", str(empty), "--results", str(places.results)]
     assert exact.main(arguments) == 2
+    assert exact.main([*arguments[:2], "--results", str(empty)]) == 2  # nothing is finished
     assert not (places.results / exact.FILE).exists()

@@ -38,6 +38,7 @@ def test_cells_that_are_not_named_stay_until_they_are_trained_again(
         arguments += ["--models", str(places.models), "--data-dir", str(folder)]
         assert run_over_cells("looked", None, examine, "none", arguments) == 0
         record = json.loads((places.results / "looked.json").read_text(encoding="utf-8"))
+        assert all(each["receipt"]["machine"] for each in record["cells"])
         return [each["cell"]["horizon"] for each in record["cells"]]
 
     assert look(NAMES[0]) == [4]
