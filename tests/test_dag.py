@@ -30,6 +30,8 @@ ENTRY = {
 GROUND = {
     "s2tx",
     "s2tx.params",
+    "s2tx.typed",
+    "s2tx.yaml_core",
     "s2tx.specs",
     "s2tx.study_params",
     "s2tx.paths",
