@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
@@ -22,6 +23,41 @@ CLAIM_720 = 0.460  # 8.4 % below SST's 0.502 as it is remembered; arXiv 2502.113
 CLAIM_JOINT = 0.02  # the least that joint variates are worth on ETTh1, arXiv 2502.11340
 
 
+@dataclass(frozen=True)
+class _Comparison:
+    """Two MSEs, each a mean over the same horizons, and what their difference has to exceed."""
+
+    ours: Mapping[int, float]
+    theirs: Mapping[int, float]
+    noise: float
+
+    @property
+    def difference(self) -> float:
+        return fmean(self.ours.values()) - fmean(self.theirs.values())
+
+    @property
+    def change(self) -> str:
+        return gap(fmean(self.ours.values()), fmean(self.theirs.values()))
+
+    @property
+    def verdict(self) -> str:
+        return _verdict(self.difference, self.noise)
+
+    @property
+    def most(self) -> str:
+        """The horizon that adds most to a difference beyond the noise, with its share."""
+        if abs(self.difference) <= self.noise or len(self.ours) == 1:
+            return ""
+        gaps = {at: self.ours[at] - self.theirs[at] for at in self.ours}
+        whole = sum(gaps.values())
+        at = max(gaps, key=lambda each: gaps[each] / whole)
+        return f"{gaps[at] / whole:.0%} at {at}"
+
+    def row(self, claim: str) -> list[str]:
+        a, b = (fmean(each.values()) for each in (self.ours, self.theirs))
+        return [claim, f"{a:.4f} against {b:.4f} ({self.change})", self.most, self.verdict]
+
+
 def claims(grid: Grid, published: Mapping[str, Any]) -> Iterator[str]:
     """What is claimed, found, and made of it."""
     yield "## The claims"
@@ -38,10 +74,11 @@ def claims(grid: Grid, published: Mapping[str, Any]) -> Iterator[str]:
     rows = [*_of_paper(grid)]
     for data in grid.data_sets():
         rows += _of_data_set(grid, data, published)
-    rows += _even(grid)
+    ours, theirs = EVEN
+    for data, horizon, found in _even(grid):
+        rows.append(found.row(f"`{ours}` is better than `{theirs}`, {data} at {horizon}"))
     yield from table(["claim", "MSE", "most of it", "holds"], rows)
     yield ""
-    ours, theirs = EVEN
     yield (
         f"Of the networks, `best` alone was searched for more than look-back and batch. `{ours}` "
         f"and `{theirs}` stand on even ground: neither has a linear member, and both drop as much."
@@ -62,11 +99,10 @@ def headline(grid: Grid) -> Iterator[str]:
     told = []
     for data in grid.data_sets():
         if (found := _compared(grid, data, ours, theirs)) is not None:
-            _, figures, most, verdict = found
-            change = figures.rpartition("(")[2].rstrip(")")
-            part = f", {most}" if most else ""
+            part = f", {found.most}" if found.most else ""
             part += _naive(grid, data)
-            told.append(f"{data} {change} ({verdict.replace('yes', 'beyond the noise')}{part})")
+            verdict = found.verdict.replace("yes", "beyond the noise")
+            told.append(f"{data} {found.change} ({verdict}{part})")
     if told:
         yield (
             f"`{ours}` beside our `{theirs}`, and which horizon makes most of a difference: "
@@ -109,88 +145,57 @@ def _of_paper(grid: Grid) -> Iterator[list[str]]:
 
 
 def _of_data_set(grid: Grid, data: str, published: Mapping[str, Any]) -> Iterator[list[str]]:
+    where = f"averaged over {data}'s horizons"
     for ours, theirs in COMPARED:
-        if (row := _compared(grid, data, ours, theirs)) is not None:
-            yield row
-    mine, horizons = grid.average(data, "best"), grid.horizons(data)
-    for name in PUBLISHED:
-        figures = published["tables"][name]["figures"].get(data)
-        if figures is None or mine is None or horizons != published["horizons"]:
-            continue
-        theirs_at = {at: mse for at, (mse, _) in zip(horizons, figures, strict=True)}
-        average, noise = (
-            fmean(theirs_at.values()),
-            grid.noise(data, horizons, "best", others=len(horizons)),
-        )
-        gaps = {at: _mse(grid, data, at, "best") - theirs_at[at] for at in horizons}
-        yield [
-            f"`best` is better than {published['tables'][name]['label']} (theirs), averaged over "
-            f"{data}'s horizons",
-            f"{mine:.4f} against {average:.4f} ({gap(mine, average)})",
-            _most(gaps, noise),
-            _verdict(mine - average, noise),
-        ]
-
-
-def _compared(grid: Grid, data: str, ours: str, theirs: str) -> list[str] | None:
-    """One recipe's average beside another's; None unless both ran at every horizon."""
-    a, b = (grid.average(data, recipe) for recipe in (ours, theirs))
-    if a is None or b is None:
-        return None
+        if (found := _compared(grid, data, ours, theirs)) is not None:
+            yield found.row(f"`{ours}` is better than `{theirs}`, {where}")
     horizons = grid.horizons(data)
-    noise = grid.noise(data, horizons, ours, theirs)
-    gaps = {at: _mse(grid, data, at, ours) - _mse(grid, data, at, theirs) for at in horizons}
-    return [
-        f"`{ours}` is better than `{theirs}`, averaged over {data}'s horizons",
-        f"{a:.4f} against {b:.4f} ({gap(a, b)})",
-        _most(gaps, noise),
-        _verdict(a - b, noise),
-    ]
+    if grid.average(data, "best") is None or horizons != published["horizons"]:
+        return
+    for name in PUBLISHED:
+        named = published["tables"][name]
+        if (figures := named["figures"].get(data)) is not None:
+            found = _Comparison(
+                _mses(grid, data, "best"),
+                {at: mse for at, (mse, _) in zip(horizons, figures, strict=True)},
+                grid.noise(data, horizons, "best", others=len(horizons)),
+            )
+            yield found.row(f"`best` is better than {named['label']} (theirs), {where}")
 
 
-def _even(grid: Grid) -> Iterator[list[str]]:
-    ours, theirs = EVEN
+def _compared(grid: Grid, data: str, ours: str, theirs: str) -> _Comparison | None:
+    """One recipe beside another; None unless both ran at every horizon."""
+    if grid.average(data, ours) is None or grid.average(data, theirs) is None:
+        return None
+    noise = grid.noise(data, grid.horizons(data), ours, theirs)
+    return _Comparison(_mses(grid, data, ours), _mses(grid, data, theirs), noise)
+
+
+def _mses(grid: Grid, data: str, recipe: str) -> dict[int, float]:
+    """By horizon."""
+    lines = ((at, grid.lines[data, at, recipe]) for at in grid.horizons(data))
+    return {at: float(line["mse"]["mean"]) for at, line in lines}
+
+
+def _even(grid: Grid) -> Iterator[tuple[str, int, _Comparison]]:
+    """Where both of ``EVEN`` ran, on the seeds of both."""
     for data, horizon, recipe in grid.lines:
-        if recipe == ours and (pair := grid.paired(data, horizon, ours, theirs)) is not None:
+        if recipe == EVEN[0] and (pair := grid.paired(data, horizon, *EVEN)) is not None:
             seeds, a, b = pair
-            noise = grid.noise(data, [horizon], ours, theirs, seeds=len(seeds))
-            yield [
-                f"`{ours}` is better than `{theirs}`, {data} at {horizon}",
-                f"{a:.4f} against {b:.4f} ({gap(a, b)})",
-                "",
-                _verdict(a - b, noise),
-            ]
+            noise = grid.noise(data, [horizon], *EVEN, seeds=len(seeds))
+            yield data, horizon, _Comparison({horizon: a}, {horizon: b}, noise)
 
 
 def _told_even(grid: Grid) -> str:
     """Said only where no cell shows otherwise."""
-    ours, theirs = EVEN
-    pairs = [
-        pair
-        for data, horizon, recipe in grid.lines
-        if (data, recipe) == ("ETTh1", ours)
-        and (pair := grid.paired(data, horizon, ours, theirs)) is not None
-    ]
-    if not pairs or any(a < b for _, a, b in pairs):
+    differences = [found.difference for data, _, found in _even(grid) if data == "ETTh1"]
+    if not differences or min(differences) < 0:
         return ""
     return (
         " On ETTh1 the lead rests on the linear map that `best` averages its network with: where "
         "it was tried without, with as much dropout on both sides, the network is not ahead of "
         "PatchTST."
     )
-
-
-def _mse(grid: Grid, data: str, horizon: int, recipe: str) -> float:
-    return float(grid.lines[data, horizon, recipe]["mse"]["mean"])
-
-
-def _most(gaps: Mapping[int, float], noise: float) -> str:
-    """The horizon that adds most to a difference beyond the noise, with its share."""
-    whole = sum(gaps.values())
-    if abs(whole) / len(gaps) <= noise:
-        return ""
-    at = max(gaps, key=lambda each: gaps[each] / whole)
-    return f"{gaps[at] / whole:.0%} at {at}"
 
 
 def _verdict(difference: float, noise: float) -> str:

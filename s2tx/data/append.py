@@ -23,9 +23,8 @@ def merge(
 
     The merged table is written to ``folder`` as CSV in one canonical form: time first, the card's
     column order, shortest digits that read back the same. Each row's place there is told with that
-    in the file that brought it. Where a stamp repeats, its first row
-    here is its first row there, its second the second, and so on. What is among ``sentinels`` is
-    no reading: its cell is empty.
+    in the file that brought it. Where a stamp repeats, its first row here is its first row there,
+    its second the second, and so on. What is among ``sentinels`` is no reading: its cell is empty.
 
     Returns:
         The merged rows (``current`` itself where nothing is new), and how many rows are new.
