@@ -7,7 +7,7 @@ from itertools import product
 from statistics import fmean, stdev
 from typing import Any
 
-from benchmarks import gaps_page
+from benchmarks import gaps_page, newest_page
 from benchmarks.missing_results import Results
 from benchmarks.project import ROOT
 from benchmarks.study_page import cell_name, table
@@ -57,7 +57,10 @@ FILLS = ("forward", "linear", "mean", "seasonal", "infill")
 
 
 def page(
-    tree: Mapping[str, Any], parts: Sequence[str], gaps: Mapping[str, Any] | None = None
+    tree: Mapping[str, Any],
+    parts: Sequence[str],
+    gaps: Mapping[str, Any] | None = None,
+    newest: Mapping[str, Any] | None = None,
 ) -> str:
     """The whole of ``docs/missing-values.md``.
 
@@ -65,6 +68,7 @@ def page(
         tree: ``results/missing.json``.
         parts: recipes of the attribution, the whole one first.
         gaps: ``results/gaps.json``.
+        newest: ``results/newest.json``.
     """
     results = Results(tree["cells"])
     sections = [INTRODUCTION, "\n".join(_claims(results))]
@@ -76,6 +80,8 @@ def page(
             "estimates: those of `best` stand in front of every model.*"
         )
     sections.append("\n".join(_draws(results)))
+    if newest is not None:
+        sections.append("\n".join(newest_page.section(newest, WANTED)))
     sections.append("\n".join(_parts(results, parts)))
     if gaps is not None:
         sections.append("\n".join(gaps_page.section(gaps)))

@@ -55,7 +55,8 @@ def benchmarks() -> str:
 
 def missing() -> str:
     """The whole of docs/missing-values.md."""
-    return missing_page.page(_read("missing"), _parts(), _of_the_grid(_read_any("gaps")))
+    gaps, newest = (_of_the_grid(_read_any(name)) for name in ("gaps", "newest"))
+    return missing_page.page(_read("missing"), _parts(), gaps, newest)
 
 
 def _parts() -> tuple[str, ...]:

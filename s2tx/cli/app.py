@@ -281,6 +281,7 @@ _STUDIES = {
     "context": "Measure what trained cells make of the global context (see --help).",
     "missing": "Score finished cells under missing values, some trained under them (see --help).",
     "exact": "Solve the grid's linear baseline by least squares, to hold it against (see --help).",
+    "newest": "Tell what the gap next to the forecast costs, from what the others do (see --help).",
     "gaps": "Map what the attention of trained cells reads beside a gap (see --help).",
 }
 

@@ -128,3 +128,24 @@ def test_the_share_of_empty_patches_stands_with_their_number() -> None:
     page = missing_page.page(some(), ["best_masked"], gaps)
     assert "`python -m s2tx.studies.gaps`: 64 windows." in page
     assert "| `ETTh1-96-best-1` | 12.5% (1 of 3) |  |" in page
+
+
+def test_the_gap_next_to_the_forecast_is_told_apart() -> None:
+    """Protects the sentence about the aim: rises are of this network's complete inputs, and a mask
+    counts as beyond the aim by what forecasting further costs."""
+    cell = {"data": "ETTh1", "horizon": 192, "recipe": "best", "seed": 1}
+    masks = [
+        {"pattern": "block", "rate": 0.4, "seed": 7, "gap": 12.0}
+        | {"all": 0.42, "newest": 0.404, "others": 0.408, "further": further}
+        for further in (0.407, 0.411)
+    ]
+    newest = {
+        "receipt": {"command": "python -m s2tx.studies.newest --cells x", "protocol": "windows"},
+        "cells": [{"cell": cell, "steps": 96, "complete": 0.4, "masks": masks}],
+    }
+    page = missing_page.page(some(), ["best_masked"], newest=newest)
+    row = "| `ETTh1-192-best-1` | block 40%, mask 7 | 12.0 | +5.0% | +1.0% | +2.0% | +1.7% |"
+    assert row in page
+    assert "costs +2.2% ± 0.7%, more than 2% under 1 of 2 masks: what others showed" in page
+    masks[0]["newest"] = masks[1]["newest"] = 0.408
+    assert "under 1 of 2 masks." in missing_page.page(some(), ["best_masked"], newest=newest)
