@@ -152,7 +152,9 @@ def propose(
         key: optuna.distributions.CategoricalDistribution(choices)
         for key, choices in wanted.space.items()
     }
-    sampler = optuna.samplers.TPESampler(seed=wanted.seed + len(trials), n_startup_trials=4)
+    sampler = optuna.samplers.TPESampler(
+        seed=(wanted.seed + len(trials)) % 2**32, n_startup_trials=4
+    )
     study = optuna.create_study(sampler=sampler)
     for trial in trials:
         value = trial["value"]
