@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from benchmarks.study_page import cell_name, left_out, table
+from benchmarks.study_page import left_out, table
 
 _COLUMNS = {
     "all": "all gaps",
@@ -30,35 +30,51 @@ def section(record: Mapping[str, Any], wanted: float) -> Iterator[str]:
         "rise of the MSE with all gaps of a mask; with each variate's newest gap alone, the one "
         "that ends its look-back; with all others alone. *Forecast further*: the network reads "
         "every value older than the newest gap of a variate, and its horizon begins there; so much "
-        "the gap costs whoever fills nothing, and has lost nothing else."
+        "the gap costs whoever fills nothing, and has lost nothing else. Means over the seeds."
     )
     yield ""
     rows, told = [], []
-    for cell in record["cells"]:
-        rises = {
-            name: [mask[name] / cell["complete"] - 1 for mask in cell["masks"]] for name in _COLUMNS
-        }
-        for at, mask in enumerate(cell["masks"]):
-            shown = [f"{rises[name][at]:+.1%}" for name in _COLUMNS]
+    for name, cells in _by_recipe(record["cells"]).items():
+        masks = list(zip(*(cell["masks"] for cell in cells), strict=True))
+        rises: dict[str, list[float]] = {column: [] for column in _COLUMNS}
+        for same in masks:
+            for column, found in rises.items():
+                over = (
+                    mask[column] / cell["complete"] - 1
+                    for mask, cell in zip(same, cells, strict=True)
+                )
+                found.append(fmean(over))
+            mask, shown = same[0], [f"{found[-1]:+.1%}" for found in rises.values()]
             label = f"{mask['pattern']} {mask['rate']:.0%}, mask {mask['seed']}"
-            rows.append([f"`{cell_name(cell)}`", label, f"{mask['gap']:.1f}", *shown])
-        told.append(_told(cell_name(cell), rises, wanted))
-    yield from table(["cell", "mask", "steps of the newest gap", *_COLUMNS.values()], rows)
+            rows.append([name, str(len(cells)), label, f"{mask['gap']:.1f}", *shown])
+        told.append(_told(name, rises, wanted))
+    heads = ["cell", "seeds", "mask", "steps of the newest gap", *_COLUMNS.values()]
+    yield from table(heads, rows)
     yield from left_out(record)
-    yield ""
-    yield " ".join(told)
+    for each in told:
+        yield ""
+        yield each
 
 
-def _told(cell: str, rises: Mapping[str, Sequence[float]], wanted: float) -> str:
+def _by_recipe(cells: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """The seeds of a recipe side by side, under its name."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for each in cells:
+        cell = each["cell"]
+        found.setdefault(f"{cell['data']}-{cell['horizon']} `{cell['recipe']}`", []).append(each)
+    return found
+
+
+def _told(name: str, rises: Mapping[str, Sequence[float]], wanted: float) -> str:
     """The means over the masks in words, and what they say of the aim."""
-    mean = {name: f"{fmean(each):+.1%}" + _deviation(each) for name, each in rises.items()}
+    mean = {column: f"{fmean(each):+.1%}{_deviation(each)}" for column, each in rises.items()}
     beyond = sum(each > wanted for each in rises["further"])
     return (
-        f"`{cell}`: {mean['all']} with all gaps, {mean['newest']} with the newest alone, "
+        f"{name}: {mean['all']} with all gaps, {mean['newest']} with the newest alone, "
         f"{mean['others']} with the others alone. Forecasting further costs {mean['further']}, "
         f"more than {wanted:.0%} under {beyond} of {len(rises['further'])} masks"
         + (
-            ": what others showed while a variate was silent makes up for more than half of that."
+            ": what the others showed while a variate was silent makes up for more than half of it."
             if 2 * fmean(rises["newest"]) < fmean(rises["further"])
             else "."
         )
