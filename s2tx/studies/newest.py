@@ -2,11 +2,11 @@
 
 ``python -m s2tx.studies.newest --data-dir FOLDER --cells CELL ...`` (or ``s2tx study newest``)
 opens finished cells of the grid and scores the first half of their horizon, over every test window,
-under the masks of ``study.missing.draws``: with all gaps; with the newest gap of each variate alone
-and with all others alone; and with every value older than a variate's newest gap, from where the
-network forecasts further, through the gap. The last is what the gap costs whoever reads no
-estimate, and knows everything before it. Nothing is trained, nothing is chosen by it; it writes
-``results/newest.json``.
+under the masks of ``study.missing.draws``: with all gaps, and again with estimates that read twice
+as far back as the network; with the newest gap of each variate alone and with all others alone; and
+with every value older than a variate's newest gap, from where the network forecasts further,
+through the gap. The last is what the gap costs whoever reads no estimate, and knows everything
+before it. Nothing is trained, nothing is chosen by it; it writes ``results/newest.json``.
 """
 
 from __future__ import annotations
@@ -18,17 +18,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from s2tx.data.windows import Windows
 from s2tx.errors import InputError
+from s2tx.evaluation.evaluate import season_of
+from s2tx.model.s2tx import S2TX
 from s2tx.params import Params
 from s2tx.studies.cell import Places
 from s2tx.studies.conditions import Condition, conditions
+from s2tx.studies.fills import Fill, fills
 from s2tx.studies.finished import Finished, run_over_cells
 
 _WINDOWS = 256  # computed at once
+_BACK = 2  # look-backs that the longer estimates read
 # What of a mask's (B, L, D) the network is shown.
 _SHOWN: dict[str, Callable[[Tensor], Tensor]] = {
     "all": lambda observed_BLD: observed_BLD,
@@ -78,32 +84,55 @@ def examine(name: str, params: Params, places: Places, folder: Path | None) -> d
     }
 
 
+def _estimates(done: Finished) -> Fill:
+    """The network's own, or those that other networks are lent."""
+    network = done.bundle.network
+    if isinstance(network, S2TX) and network.infill is not None:
+        return network.infill
+    fill = fills(season_of(pd.Timedelta(done.table.card.step_delta)))["infill"]
+    assert fill is not None
+    return fill
+
+
 def _under(
     condition: Condition, seed: int, done: Finished, forecasts: _Forecasts
 ) -> dict[str, float]:
     """The MSE under one mask, by what of it is hidden, and the mean length of the newest gap."""
-    bundle, steps = done.bundle, forecasts.steps
-    mask = condition.mask(done.table, seed)
-    complete = bundle.windows(done.table)
-    gappy = bundle.windows(done.table, mask.visible, mask.tail_steps)
-    sums, gaps = dict.fromkeys(_SHOWN, 0.0), []
+    bundle, window, network = done.bundle, done.bundle.window, done.bundle.network
+    mask, estimates = condition.mask(done.table, seed), _estimates(done)
+    # Beside what the network reads, what lies before it; from the first row on if there is less.
+    back = min(_BACK * window.look_back, forecasts.origins.start)
+    values = bundle.scaler.transform(done.table.values)
+    complete = Windows(values, back, window.horizon, bundle.device)
+    gappy = Windows(values, back, window.horizon, bundle.device, mask.visible, mask.tail_steps)
+    sums, gaps = dict.fromkeys((*_SHOWN, "longer"), 0.0), []
     for origins in torch.split(torch.tensor(forecasts.origins), _WINDOWS):
-        x_BLD, _, y_BHD, _ = complete.batch(origins)
-        seen_BLD = gappy.batch(origins).observed_BLD
-        if seen_BLD is None:
-            seen_BLD = torch.ones_like(x_BLD, dtype=torch.bool)
-        gaps.append(newest_gap(seen_BLD).sum(dim=1).cpu().numpy())
+        x_BKD, _, y_BHD, _ = complete.batch(origins)
+        seen_BKD = gappy.batch(origins).observed_BLD
+        if seen_BKD is None:
+            seen_BKD = torch.ones_like(x_BKD, dtype=torch.bool)
+
+        x_BLD, seen_BLD = (each[:, -window.look_back :] for each in (x_BKD, seen_BKD))
         for label, shown in _SHOWN.items():
             observed_BLD = shown(seen_BLD)
-            forecast_BHD = bundle.network(x_BLD.masked_fill(~observed_BLD, 0.0), observed_BLD)
-            error = (forecast_BHD - y_BHD)[:, :steps].square().double()
-            sums[label] += float(error.mean(dim=(1, 2)).sum())
+            hidden_BLD = x_BLD.masked_fill(~observed_BLD, 0.0)
+            sums[label] += _squared(network(hidden_BLD, observed_BLD), y_BHD, forecasts.steps)
+        filled_BKD = estimates(x_BKD.masked_fill(~seen_BKD, 0.0), seen_BKD)
+        filled_BLD = filled_BKD[:, -window.look_back :]
+        sums["longer"] += _squared(network(filled_BLD, None), y_BHD, forecasts.steps)
+        gaps.append(newest_gap(seen_BLD).sum(dim=1).cpu().numpy())
     gap_WD = np.concatenate(gaps)
     return {
         **{label: total / len(forecasts.origins) for label, total in sums.items()},
         "further": forecasts.further(gap_WD),
         "gap": float(gap_WD.mean()),
     }
+
+
+def _squared(forecast_BHD: Tensor, y_BHD: Tensor, steps: int) -> float:
+    """The windows' mean squared errors of the first steps, summed."""
+    error_BSD = (forecast_BHD - y_BHD)[:, :steps].double()
+    return float(error_BSD.square().mean(dim=(1, 2)).sum())
 
 
 class _Forecasts:

@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from s2tx.errors import InputError
 from s2tx.params import Params
+from s2tx.studies import fills, newest
 from s2tx.studies.cell import Places
 from s2tx.studies.finished import Finished
 from s2tx.studies.grid import Selection, run, select, settings_of
@@ -62,6 +63,26 @@ def test_repeating_the_last_value_loses_by_the_newest_gap_alone(
     assert (tail["gap"], longer["gap"]) == (3, 5)
     assert longer["further"] == tail["further"]
     assert longer["all"] > tail["all"]
+
+
+def test_longer_estimates_read_what_lies_before_the_look_back(
+    study: Params, places: Places, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects the figure of estimates that read further back from reading anything else: the last
+    value carried forward is the same from there, unless the gap is as long as the look-back, and
+    only then older values count."""
+    look_back = 48
+    study = drawn(
+        study, POINTS, ConditionParams("tail", (0.1,), (look_back, 2 * look_back), ("mask",))
+    )
+    chosen = select(settings_of(study), Selection(("Small",), (6,), ("naive",), (1,)))
+    dict(run(chosen, places, folder, note=lambda _: None))
+    assert chosen[0].params.window.look_back == look_back
+    monkeypatch.setattr(newest, "_estimates", lambda _: fills.forward)
+    *points, dark, _, darker, _ = examine("Small-6-naive-1", study, places, folder)["masks"]
+    for each in points:
+        assert each["longer"] == pytest.approx(each["all"], rel=1e-5)
+    assert dark["all"] == darker["all"] == darker["longer"] > dark["longer"]
 
 
 def test_complete_is_the_first_half_of_the_horizon(
