@@ -28,11 +28,12 @@ def section(record: Mapping[str, Any], wanted: float) -> Iterator[str]:
     yield ""
     yield (
         f"`{record['receipt']['command'].split(' --')[0]}`: {record['receipt']['protocol']}. The "
-        "rise of the MSE with all gaps of a mask; with them, where estimates read twice as far back "
-        "as the network does (*longer estimates*, in no recipe so far); with each variate's newest gap alone, the one "
-        "that ends its look-back; with all others alone. *Forecast further*: the network reads "
-        "every value older than the newest gap of a variate, and its horizon begins there; so much "
-        "the gap costs whoever fills nothing, and has lost nothing else. Means over the seeds."
+        "rise of the MSE with all gaps of a mask; with them, where estimates read twice as far "
+        "back as the network does (*longer estimates*, in no recipe so far); with each variate's "
+        "newest gap alone, the one that ends its look-back; with all others alone. *Forecast "
+        "further*: the network reads every value older than the newest gap of a variate, and its "
+        "horizon begins there; so much the gap costs whoever fills nothing, and has lost nothing "
+        "else. Means over the seeds."
     )
     yield ""
     rows, told = [], []
