@@ -10,9 +10,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Results:
-    """``missing.json``, looked up by data set, horizon and recipe."""
+    """``missing.json``, looked up by data set, horizon and recipe.
+
+    Attributes:
+        cells: a record a seed.
+        seed: of the mask of their ``scores``.
+    """
 
     cells: Sequence[Mapping[str, Any]]
+    seed: int
 
     def of(
         self, data: str, horizon: int, recipe: str, protocol: str = "test"

@@ -31,9 +31,11 @@ def section(record: Mapping[str, Any], wanted: float) -> Iterator[str]:
         "rise of the MSE with all gaps of a mask; with them, where estimates read twice as far "
         "back as the network does (*longer estimates*, in no recipe so far); with each variate's "
         "newest gap alone, the one that ends its look-back; with all others alone. *Forecast "
-        "further*: the network reads every value older than the newest gap of a variate, and its "
-        "horizon begins there; so much the gap costs whoever fills nothing, and has lost nothing "
-        "else. Means over the seeds."
+        "further*: a variate's forecast begins where its newest gap does, from every older value "
+        "of all variates and nothing newer of any; a gap longer than half the horizon counts as "
+        "one of half. So much the gap costs whoever puts no estimate there. The steps of the "
+        "newest gap are a mean over all windows and variates, most of which have none. Means over "
+        "the seeds."
     )
     yield ""
     rows, told = [], []
@@ -78,7 +80,7 @@ def _told(name: str, rises: Mapping[str, Sequence[float]], wanted: float) -> str
         f"{mean['others']} with the others alone. Forecasting further costs {mean['further']}, "
         f"more than {wanted:.0%} under {beyond} of {len(rises['further'])} masks"
         + (
-            ": what the others showed while a variate was silent makes up for more than half of it."
+            ": estimates, and what others showed while a variate was silent, save more than half."
             if 2 * fmean(rises["newest"]) < fmean(rises["further"])
             else "."
         )

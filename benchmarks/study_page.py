@@ -42,8 +42,9 @@ def search(records: Iterable[Mapping[str, Any]], waiting: Sequence[str] = ()) ->
         "t test over stretches as long as the horizon is as confident as the search asks. Of a "
         "baseline it asks nothing: the lowest error wins. Stretches are few and neighbours "
         "overlap, so the test is surer than it should be, and each challenger is tested anew: "
-        "among six that are no better, more often than not one wins by luck. Bold trials took the "
-        "place; the last bold one is what `params.yaml` holds, at every horizon and seed."
+        "of six that are no better, one wins by luck nearly half the time, if not more. Bold "
+        "trials took the place; the last bold one is what `params.yaml` holds, at every horizon "
+        "and seed."
     )
     if waiting:
         yield ""

@@ -107,7 +107,8 @@ def run_over_cells(
 ) -> int:
     """The command line of a study that examines finished cells; returns the exit code.
 
-    What the record holds of other cells is kept, unless they were trained again since.
+    Each cell is written when it is examined. What the record holds of others is kept, unless they
+    were trained again since.
 
     Args:
         name: of the study; its record is ``results/NAME.json``.
@@ -131,24 +132,21 @@ def run_over_cells(
             "protocol": protocol,
         }
         path = places.results / f"{name}.json"
-        kept = [
-            each
-            for each in (read_record(path) or {"cells": []})["cells"]
-            if Cell(**each["cell"]).name not in options.cells and _stands(each, places)
-        ]
-        cells = []
+        command = f"python -m s2tx.studies.{name} --cells " + " ".join(options.cells)
         for cell in options.cells:
-            found = examine(cell, params, places, options.data_dir)
-            cells.append(found | {"receipt": receipt})
+            found = examine(cell, params, places, options.data_dir) | {"receipt": receipt}
+            # Read again for each cell, which takes minutes: another process may have written.
+            kept = [
+                each
+                for each in (read_record(path) or {"cells": []})["cells"]
+                if Cell(**each["cell"]).name != cell and _stands(each, places)
+            ]
+            record = {"receipt": {"command": command} | receipt, "cells": [*kept, found]}
+            write_text(path, json.dumps(record, indent=indent) + "\n")
             print(f"{cell}: examined", flush=True)
     except S2TXError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    command = f"python -m s2tx.studies.{name} --cells " + " ".join(options.cells)
-    text = json.dumps(
-        {"receipt": {"command": command} | receipt, "cells": [*kept, *cells]}, indent=indent
-    )
-    write_text(path, text + "\n")
     return 0
 
 

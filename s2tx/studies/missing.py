@@ -92,13 +92,13 @@ def examine(
     Raises:
         InputError: the cell is not finished, its weights are gone, or the data cannot be had.
     """
-    if read_settled(places, setting) is None:
+    finished = read_settled(places, setting)
+    if finished is None:
         raise InputError(
             f"{setting.cell.name} is not finished under these settings",
             f"Run it with: s2tx study grid --cells {setting.cell.name}",
         )
-    done = Finished.open(setting.cell.name, params, places, folder)
-    weights = done.record["receipt"]["weights_sha256"]
+    weights = finished["receipt"]["weights_sha256"]
     path, key = path_of(places, setting.cell), _key(weights, params.study.missing)
     record = read_record(path) or {}
     if record.get("key") != key:
@@ -106,16 +106,18 @@ def examine(
             "cell": dataclasses.asdict(setting.cell),
             "protocol": "test",
             "key": key,
-            "clean": done.record["test"],
+            "clean": finished["test"],
             "scores": [],
         }
     record.setdefault("draws", [])
     study = params.study.missing
     wanted = [("scores", each, study.seed) for each in _wanted(params, None)]
     wanted += [("draws", each, seed) for each, seed in _draws(params, setting.cell)]
-    for kind, condition, seed in wanted:
-        if _lines([(condition, seed)], record[kind]):
-            continue
+    left = [each for each in wanted if not _lines([each[1:]], record[each[0]])]
+    if not left:
+        return record  # and needs no weights, which git does not keep
+    done = Finished.open(setting.cell.name, params, places, folder)
+    for kind, condition, seed in left:
         line = dataclasses.asdict(condition)
         if kind == "draws":
             line |= {"seed": seed, "hidden": _hidden(condition, seed, done)}
@@ -252,9 +254,9 @@ def collect(params: Params, places: Places, reasons: dict[str, str]) -> dict[str
     """Write ``missing.json`` from the cells' files, and return it.
 
     Returns:
-        ``cells`` with the scores that the section asks for, marked where earlier code trained the
-        weights; and what was ``not_run``, with the reason: the one of ``reasons``, else what an
-        earlier collection said.
+        ``seed`` of the mask; ``cells`` with the scores that the section asks for, marked where
+        earlier code trained the weights; and what was ``not_run``, with the reason: the one of
+        ``reasons``, else what an earlier collection said.
     """
     path = places.results / FILE
     earlier = (read_record(path) or {}).get("not_run", {})
@@ -294,6 +296,7 @@ def collect(params: Params, places: Places, reasons: dict[str, str]) -> dict[str
             "machine": identity.machine(),
             "protocol": "every test window, complete targets; each cell's receipt is in missing/",
         },
+        "seed": params.study.missing.seed,
         "cells": lines,
         "not_run": not_run,
     }

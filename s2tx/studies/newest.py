@@ -5,8 +5,9 @@ opens finished cells of the grid and scores the first half of their horizon, ove
 under the masks of ``study.missing.draws``: with all gaps, and again with estimates that read twice
 as far back as the network; with the newest gap of each variate alone and with all others alone; and
 with every value older than a variate's newest gap, from where the network forecasts further,
-through the gap. The last is what the gap costs whoever reads no estimate, and knows everything
-before it. Nothing is trained, nothing is chosen by it; it writes ``results/newest.json``.
+through the gap. The last is what the gap costs whoever reads no estimate, and nothing newer of
+other variates either. Nothing is trained, nothing is chosen by it; it writes
+``results/newest.json``.
 """
 
 from __future__ import annotations

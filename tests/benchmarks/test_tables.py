@@ -101,8 +101,8 @@ def test_cells_stand_with_their_seeds_gaps_and_what_was_not_run() -> None:
     assert "| dlinear | ETTh1 | 96 | 0.370 | 0.379 | -2.4% | better |" in page
     assert "| dlinear | ETTh1 | 192 | 0.500 | 0.408 | +22.5% | **no** |" in page
     assert "| look-back |  | 336 | 336 |" in page
-    # Beside the whole one of the same seed, not the mean of two.
-    assert "| best_none | 0.400 / 0.420 | best | 1 | 0.4000 against 0.3600 | +11.1% |" in page
+    # Beside all seeds of the whole one.
+    assert "| best_none | 0.400 / 0.420 | best | 0.4000 against 0.3650 | 1 / 2 | +9.6% |" in page
     # The validation of these cells runs against their test.
     assert "| `best_none` (0.600 -> 0.400) | `best` (0.640 -> 0.360) | +11.1% |" in page
     assert "- no file (1 cell): ECL best 96 (1)" in page
@@ -136,8 +136,10 @@ def test_a_part_stands_beside_the_recipe_it_is_a_part_of() -> None:
     cells = [cell("paper_s96", 96, 0.4), cell("paper_s96_no_cross", 96, 0.41)]
     tree = some_grid() | tree_of([*cells, cell("paper", 96, 0.3)]) | {"recipes": ["paper"]}
     page = grid_page.page(tree)
-    told = "| paper_s96_no_cross | 0.410 / 0.430 | paper_s96 | 1 | 0.4100 against 0.4000 | +2.5% |"
-    assert f"{told} 3.5% |" in page  # the noise of two single seeds: 1.96 * sqrt(2) * 0.005
+    told = (
+        "| paper_s96_no_cross | 0.410 / 0.430 | paper_s96 | 0.4100 against 0.4000 | 1 / 1 | +2.5% |"
+    )
+    assert f"{told} 4.2% |" in page  # the noise of two single seeds: 1.96 * sqrt(2) * 0.015
 
 
 def test_a_training_that_went_on_after_a_kill_says_nothing_of_its_cost() -> None:
