@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,26 @@ def test_cells_that_are_not_named_stay_until_they_are_trained_again(
     record["receipt"]["weights_sha256"] = "others"
     path.write_text(json.dumps(record), encoding="utf-8")
     assert look(NAMES[0]) == [4]
+
+
+def test_what_was_examined_stands_where_the_next_cell_fails(
+    study: Params, places: Places, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects minutes of work, a cell, from the one after it."""
+    (setting,) = select(settings_of(study), Selection(cells=(NAMES[0],)))
+    list(run([setting], places, folder, lambda _: None))
+    monkeypatch.setattr(finished, "load_params", lambda _: study)
+
+    def examine(name: str, *given: Any) -> dict[str, Any]:
+        done = Finished.open(name, *given)
+        weights = done.record["receipt"]["weights_sha256"]
+        return {"cell": dataclasses.asdict(done.cell), "weights_sha256": weights}
+
+    arguments = ["--cells", *NAMES, "--results", str(places.results)]
+    arguments += ["--models", str(places.models), "--data-dir", str(folder)]
+    assert run_over_cells("looked", None, examine, "none", arguments) == 2
+    record = json.loads((places.results / "looked.json").read_text(encoding="utf-8"))
+    assert [each["cell"]["horizon"] for each in record["cells"]] == [setting.cell.horizon]
 
 
 def test_who_lacks_the_weights_is_told_how_to_have_them_and_keep_the_record(

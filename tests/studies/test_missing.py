@@ -107,6 +107,18 @@ def test_a_killed_study_repeats_nothing(
     assert len(scored) == 3 + 6 + 4
 
 
+def test_what_is_whole_needs_no_weights(params: Params, places: Places, folder: Path) -> None:
+    """Protects a clone, which has the records and no weights, from a study that fails over cells
+    with nothing left to do."""
+    setting = finished(CELL, params, places, folder)
+    whole = examine(setting, params, places, folder, quietly)
+    shutil.rmtree(places.bundle(CELL))
+    assert examine(setting, params, places, folder, quietly) == whole
+    path_of(places, CELL).write_text(json.dumps(whole | {"scores": whole["scores"][:-1]}))
+    with pytest.raises(InputError, match="git does not keep them"):
+        examine(setting, params, places, folder, quietly)
+
+
 def test_draws_are_of_their_seeds_and_say_what_they_hide(
     params: Params, places: Places, folder: Path
 ) -> None:
