@@ -285,7 +285,7 @@ def _dropped(cells: Mapping[str, Any]) -> Iterator[str]:
             continue
         rows.append(
             [
-                f"{cell['data']}-{cell['horizon']}-{cell['recipe']}-{cell['seed']}",
+                Cell(cell["data"], cell["horizon"], cell["recipe"], cell["seed"]).name,
                 f"{cell['mse']:.4f} ({cell['windows']})",
                 f"{dropped['mse']:.4f} ({dropped['windows']})",
                 gap(dropped["mse"], cell["mse"]),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from s2tx.studies.settings import Cell
+
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """A Markdown table, a line at a time."""
@@ -187,7 +189,8 @@ def _range(record: Mapping[str, Any], label: str) -> str:
 
 
 def cell_name(cell: Mapping[str, Any]) -> str:
-    return "-".join(map(str, cell["cell"].values()))
+    """Of a record of a study."""
+    return Cell(**cell["cell"]).name
 
 
 def _change(value: float | None, intact: float) -> str:

@@ -113,7 +113,7 @@ class MissingParams:
 
     ``test`` and ``trained`` list the cells of either protocol; ``draws`` are further masks of some
     of the first; ``trained_rates`` and ``block_steps`` are those of the second; ``parts`` are the
-    recipes with one part changed, each beside the first.
+    whole recipe, the one that it builds on, and those with a part changed, each beside the first.
     """
 
     seed: int

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from s2tx.paths import Project
+from s2tx.studies.settings import Cell
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -56,7 +57,7 @@ def _send(client: MlflowClient, experiment: str, parent: str, record: dict[str, 
     """One run a key, however often it is sent."""
     from mlflow.entities import Metric, Param
 
-    name = "-".join(map(str, record["cell"].values()))
+    name = Cell(**record["cell"]).name
     run = _find_or_create(
         client, experiment, record["key"], {"mlflow.parentRunId": parent, "mlflow.runName": name}
     )

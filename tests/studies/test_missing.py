@@ -222,7 +222,6 @@ def test_every_cell_of_the_projects_study_fits() -> None:
     """Protects hours of the study from a recipe that is not there or does not resolve."""
     project = load_params(ROOT / "params.yaml")
     cells = list(cells_of(project))
-    assert len({(setting.cell, rate) for setting, rate in cells}) == len(cells)
     assert {rate for _, rate in cells} == {None, *project.study.missing.trained_rates}
     scored = {setting.cell.recipe for setting, rate in cells if rate is None}
     assert scored >= set(project.study.missing.parts)
