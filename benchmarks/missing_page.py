@@ -128,10 +128,10 @@ def draw(tree: Mapping[str, Any], parts: Sequence[str]) -> None:
             rates, rises = zip(*points, strict=True)
             across, up = [100 * rate for rate in rates], [100 * rise for rise in rises]
             panel.plot(across, up, "o-", ms=3, label=recipe, color=colours[recipe])
-        rises = [[100 * rise for _, rise in points] for points in lines.values()]
-        *_, second, highest = sorted([0.0, *map(max, rises)])
+        every = [[100 * rise for _, rise in points] for points in lines.values()]
+        *_, second, highest = sorted([0.0, *map(max, every)])
         if label == told["mask"] and highest > 2 * second > 0:  # the others are told apart
-            lowest = min(map(min, rises))
+            lowest = min(map(min, every))
             panel.set_ylim(lowest - 0.05 * (second - lowest), 1.2 * second)
         panel.set_title(f"{data}, horizon {horizon}: {label}", fontsize=10)
         panel.set_xlabel("missing, %")
