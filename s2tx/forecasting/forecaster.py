@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from s2tx.data.age import newest_reading
+from s2tx.data.findings import some
 from s2tx.data.profile import HUGE, take_out_sentinels
 from s2tx.data.read import read_raw
 from s2tx.data.table import Card, Table
@@ -213,9 +213,11 @@ class Forecast:
         """The gaps in a line; None if there were none."""
         gaps = {name: share for name, share in self.missing.items() if share}
         told = [f"{share:.1%} of {name}" for name, share in gaps.items() if name not in self.unseen]
-        parts = [f"missing in the look-back: {_some(told)}"] if told else []
+        parts = [f"missing in the look-back: {some(told, _NAMED)}"] if told else []
         if self.unseen:
-            parts.append(f"no reading, so forecast from the train mean: {_some(self.unseen)}")
+            parts.append(
+                f"no reading, so forecast from the train mean: {some(self.unseen, _NAMED)}"
+            )
         return "; ".join(parts) or None
 
     def as_json(self) -> str:
@@ -231,12 +233,6 @@ class Forecast:
             "unseen": self.unseen,
         }
         return json.dumps(about, indent=2, ensure_ascii=False) + "\n"
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first few, and how many more there are."""
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def forecast(

@@ -76,8 +76,8 @@ def compare(
     """Score both in this process, on the same windows, in units of the same scaler.
 
     Raises:
-        IncomparableError: they do not forecast the same thing, or one was trained on other rows of
-            this very table.
+        IncomparableError: they do not forecast the same thing, it is not what the table holds, or
+            one was trained on other rows of this very table.
         S2TXError: a score is not finite, or the test part is too short to tell skill from luck.
     """
     unlike = _mismatch(champion, challenger)
@@ -109,7 +109,8 @@ def score_alone(model: Bundle, table: Table, mask: Mask, params: Params) -> tupl
     """The figures that decide, and on how many test windows.
 
     Raises:
-        IncomparableError: the model was trained on other rows of this very table.
+        IncomparableError: the model forecasts other columns than the table's, or was trained on
+            other rows of this very table.
         S2TXError: a figure is not finite.
     """
     _require_own_rows(model, "challenger", table, params)
@@ -162,12 +163,21 @@ def _mismatch(champion: Bundle, challenger: Bundle) -> str | None:
 
 
 def _require_own_rows(model: Bundle, who: str, table: Table, params: Params) -> None:
-    """Its scaler tells on which rows a model was trained; the test rows must not be among them.
+    """A model reads its own columns, and its scaler tells on which rows it was trained: the test
+    rows must not be among them.
 
     Raises:
-        IncomparableError: the model is of this version of the data, and its scaler not of the
-            train rows.
+        IncomparableError: the table has other columns or another step than the model; or the model
+            is of this version of the data, and its scaler not of the train rows.
     """
+    for what, its, now in (
+        ("variates", model.card.variates, table.card.variates),
+        ("step", model.card.step, table.card.step),
+    ):
+        if its != now:
+            raise IncomparableError(
+                f"the {who} forecasts {what} {its}, and those of {table.card.name} are {now}."
+            )
     if model.card.sha256 != table.card.sha256:
         return
     borders = find_borders(len(table.times), table.card, params.data, model.window)

@@ -185,3 +185,19 @@ def test_a_score_under_the_mask_that_is_not_finite_is_none_either(tiny: Params) 
             compare(*pair, table, mask, tiny)
     with pytest.raises(S2TXError, match="mse with inputs missing is nan"):
         score_alone(blind, table, mask, tiny)
+
+
+@pytest.mark.parametrize("what", ["variates", "step"])
+def test_a_model_is_not_scored_on_what_it_does_not_forecast(tiny: Params, what: str) -> None:
+    """Protects the gate from crossed columns where both models are of an older table: their scores
+    would be finite."""
+    table = tiny_table()
+    card = dataclasses.replace(
+        table.card, sha256="", **{what: {"variates": table.card.variates[::-1], "step": "2h"}[what]}
+    )
+    model = dataclasses.replace(tiny_bundle(table, tiny, shift=0.0), card=card)
+    mask = tiny_mask(table, tiny)
+    with pytest.raises(IncomparableError, match=f"the challenger forecasts {what}"):
+        score_alone(model, table, mask, tiny)
+    with pytest.raises(IncomparableError, match=f"the champion forecasts {what}"):
+        compare(model, model, table, mask, tiny)
