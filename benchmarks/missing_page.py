@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from benchmarks import gaps_page, newest_page
 from benchmarks.missing_results import Results
 from benchmarks.project import ROOT
-from benchmarks.study_page import cell_name, table
+from benchmarks.study_page import cell_name, mean_rise, table
 
 PAGE = ROOT / "docs" / "missing-values.md"
 IMAGE = ROOT / "docs" / "images" / "missing.png"
@@ -245,22 +245,19 @@ def _claims(results: Results) -> Iterator[str]:
 def _over_masks(results: Results, recipe: str, fill: str) -> list[float]:
     """The rise under each mask that was drawn at the rate of the claims; else under the study's."""
     drawn = results.draws(*WHERE, recipe, pattern="block", rate=RATE, fill=fill)
-    return [rise for _, _, rise in drawn] or _alone(_blocks(results, *WHERE, recipe, RATE, fill))
+    return [rise for _, rise in drawn.values()] or _alone(
+        _blocks(results, *WHERE, recipe, RATE, fill)
+    )
 
 
 def _beside(results: Results, recipe: str) -> Iterator[list[str]]:
     """`best` and another with the same estimates, mask by mask; nothing where either lacks one."""
     ours, theirs = (
-        {
-            seed: rise
-            for seed, _, rise in results.draws(
-                *WHERE, name, pattern="block", rate=RATE, fill="infill"
-            )
-        }
+        results.draws(*WHERE, name, pattern="block", rate=RATE, fill="infill")
         for name in ("best", recipe)
     )
     if masks := sorted(ours.keys() & theirs.keys()):
-        a, b = ([each[seed] for seed in masks] for each in (ours, theirs))
+        a, b = ([each[seed][1] for seed in masks] for each in (ours, theirs))
     else:
         a, b = (_alone(_blocks(results, *WHERE, name, RATE, "infill")) for name in ("best", recipe))
     if not a or not b:
@@ -301,7 +298,7 @@ def _draws(results: Results) -> Iterator[str]:
     for recipe, fill in product(recipes, ("mask", *FILLS)):
         found = results.draws(*WHERE, recipe, pattern="block", rate=RATE, fill=fill)
         if found:
-            drawn[recipe, fill] = {seed: (hidden, rise) for seed, hidden, rise in found}
+            drawn[recipe, fill] = found
     seeds = sorted({seed for each in drawn.values() for seed in each})
     rows = []
     for (recipe, fill), found_at in drawn.items():
@@ -518,7 +515,7 @@ def _rise(rises: Sequence[float]) -> str:
     """The mean, with the sample deviation where there are several."""
     if len(rises) < 2:
         return _share(rises[0] if rises else None)
-    return f"{_share(fmean(rises))} ± {stdev(rises):.1%} ({len(rises)} masks)"
+    return f"{mean_rise(rises)} ({len(rises)} masks)"
 
 
 def _share(value: float | None) -> str:

@@ -54,14 +54,14 @@ class Results:
 
     def draws(
         self, data: str, horizon: int, recipe: str, **condition: Any
-    ) -> list[tuple[int, float, float]]:
-        """Of each mask that was drawn: its seed, the share it hides, and the rise of the MSE."""
-        return [
-            (line["seed"], line["hidden"], line["mse"] / record["clean"]["mse"] - 1)
+    ) -> dict[int, tuple[float, float]]:
+        """By the seed of each mask that was drawn: the share it hides, and the rise of the MSE."""
+        return {
+            line["seed"]: (line["hidden"], line["mse"] / record["clean"]["mse"] - 1)
             for record in self.of(data, horizon, recipe)
             for line in record.get("draws", ())
             if condition.items() <= line.items()
-        ]
+        }
 
 
 def _name(record: Mapping[str, Any]) -> tuple[str, int, str, str]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
-from benchmarks.study_page import left_out, table
+from benchmarks.study_page import left_out, mean_rise, table
 
 _COLUMNS = {
     "all": "all gaps",
@@ -72,7 +72,7 @@ def _by_recipe(cells: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str
 
 def _told(name: str, rises: Mapping[str, Sequence[float]], wanted: float) -> str:
     """The means over the masks in words, and what they say of the aim."""
-    mean = {column: f"{fmean(each):+.1%}{_deviation(each)}" for column, each in rises.items()}
+    mean = {column: mean_rise(each) for column, each in rises.items()}
     beyond = sum(each > wanted for each in rises["further"])
     return (
         f"{name}: {mean['all']} with all gaps, {mean['longer']} with longer estimates, "
@@ -85,7 +85,3 @@ def _told(name: str, rises: Mapping[str, Sequence[float]], wanted: float) -> str
             else "."
         )
     )
-
-
-def _deviation(values: Sequence[float]) -> str:
-    return f" ± {stdev(values):.1%}" if len(values) > 1 else ""

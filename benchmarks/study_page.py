@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from statistics import fmean, stdev
 from typing import Any
 
 from s2tx.studies.settings import Cell
@@ -20,6 +21,12 @@ def spread(value: Mapping[str, Any]) -> str:
     """The mean over seeds, with its deviation where there are several."""
     deviation = value["deviation"]
     return f"{value['mean']:.3f}" + ("" if deviation is None else f" ± {deviation:.3f}")
+
+
+def mean_rise(rises: Sequence[float]) -> str:
+    """Their mean in percent, with the sample deviation where there are several."""
+    deviation = f" ± {stdev(rises):.1%}" if len(rises) > 1 else ""
+    return f"{fmean(rises):+.1%}{deviation}"
 
 
 def gap(ours: float | None, theirs: float) -> str:

@@ -112,7 +112,6 @@ def _under(
         seen_BKD = gappy.batch(origins).observed_BLD
         if seen_BKD is None:
             seen_BKD = torch.ones_like(x_BKD, dtype=torch.bool)
-
         x_BLD, seen_BLD = (each[:, -window.look_back :] for each in (x_BKD, seen_BKD))
         for label, shown in _SHOWN.items():
             observed_BLD = shown(seen_BLD)
