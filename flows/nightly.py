@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -21,6 +22,8 @@ from flows import server, stages
 from flows.summary import Night
 from s2tx import fingerprint
 from s2tx.data import versions
+from s2tx.data.findings import Finding
+from s2tx.data.ingest import Ingested
 from s2tx.data.read import clean_name
 from s2tx.errors import InputError, S2TXError
 from s2tx.params import Params, load_params
@@ -59,7 +62,7 @@ def _night(project: Project, pull: bool) -> Night:
     if pull:
         stages.pull(project)
     source = params.ingest.source
-    ingested = stages.ingest(project, params, source) if source else None
+    ingested = _arrival(project, params, source) if source else None
     done: list[str] = []
     try:
         for name in versions.stage_order(project):
@@ -75,6 +78,21 @@ def _night(project: Project, pull: bool) -> Night:
     get_run_logger().info("Forecast: %s", forecast.path)
     stages.age(forecast, params)  # last: rows that are late are still worth a model and a forecast
     return Night(project.root, ingested, registered, decision, forecast)
+
+
+def _arrival(project: Project, params: Params, source: str) -> Ingested:
+    """New rows, versioned by DVC; git may lack a name or hold a lock, which costs no forecast."""
+    arrived = stages.ingest(project, params, source)
+    try:
+        stages.commit(project, arrived)
+    except S2TXError as error:
+        cure = "The next night tries again; look with: s2tx doctor"
+        uncommitted = Finding(
+            "warning", "commit", None, f"data.dvc is not committed: {error}", cure
+        )
+        get_run_logger().warning("%s", uncommitted)
+        return replace(arrived, findings=(*arrived.findings, uncommitted))
+    return arrived
 
 
 def _forecast_all_the_same(project: Project, params: Params) -> None:

@@ -59,7 +59,7 @@ def pull(project: Project) -> None:
 
 @task(task_run_name="ingest", **_OUTSIDE)
 def ingest(project: Project, params: Params, source: str) -> Ingested:
-    """Bring in what is new, and commit it; refused data end the night, the version stays.
+    """Bring in what is new; refused data end the night, the version stays.
 
     What was found, a failed push among it, is a warning: nothing is lost yet.
     """
@@ -71,11 +71,18 @@ def ingest(project: Project, params: Params, source: str) -> Ingested:
         params,
         str(beside) if beside.exists() else source,
         append=params.ingest.append,
+        name=params.ingest.name,
+        begin=params.ingest.name is not None,
     )
     for finding in arrived.findings:
         get_run_logger().warning("%s", finding)
-    versions.commit_data(project, f"Ingest {arrived.card.name}, {arrived.rows} rows")
     return arrived
+
+
+@task(task_run_name="commit", **_OUTSIDE)
+def commit(project: Project, arrived: Ingested) -> None:
+    """Give the version of the data a commit, if git lacks it."""
+    versions.commit_data(project, f"Ingest {arrived.card.name}, {arrived.rows} rows")
 
 
 @task(task_run_name="age", cache_policy=NO_CACHE)

@@ -23,16 +23,21 @@ from s2tx.typed import typed
 
 @dataclass(frozen=True)
 class IngestParams:
-    """Where the nightly run looks for new rows; ``s2tx ingest SOURCE`` overrides it.
+    """Where the nightly run looks for new rows; ``s2tx ingest SOURCE`` reads none of this.
 
+    ``name``: of the data set that they are of; null refuses those of another than the current one.
     ``max_age_hours``: a night whose newest reading is older ends as failed; null asks nothing.
     """
 
     source: str | None
+    name: str | None
     append: bool
     max_age_hours: float | None
 
     def __post_init__(self) -> None:
+        for key in ("source", "name"):
+            text = getattr(self, key)
+            _check(text is None or text.strip() != "", key, text, "give one, or null for none")
         limit = self.max_age_hours
         _check(
             limit is None or 0 < limit < math.inf,

@@ -67,6 +67,7 @@ def ingest(
     name: str | None = None,
     time_column: str | None = None,
     step: str | None = None,
+    begin: bool = True,
 ) -> Ingested:
     """Make ``source`` the current version of the data, or add its rows to it.
 
@@ -81,10 +82,12 @@ def ingest(
         append: add the rows to the current version, and readings to its empty cells; where both
             have a reading, they must agree.
         backwards: take a table that ends before the current version of its name does.
-        name: of the data set; by default the current one's where it came from a source of the same
-            name (or with ``append``), else the catalog's, else the stem.
+        name: of the data set, with ``append`` the current one's; by default the current one's
+            where it came from a source of the same name (or with ``append``), else the catalog's,
+            else the stem.
         time_column: where the file has several columns of timestamps.
         step: where the rows do not tell, such as ``"15min"``; ``append`` keeps the card's.
+        begin: whether a data set of another name may take the place of the current one.
 
     Raises:
         InputError: the candidate cannot be read or is not fit. It lies in ``quarantine/`` with its
@@ -99,12 +102,14 @@ def ingest(
         if current is not None and _origin(current.source, None) == origin and name is None:
             name = current.name  # as it was given once; a night can say nothing of its source
         before = read_current(project) if append else None
-        label = before.card.name if before else name or (entry.name if entry else path.stem)
+        label = name or (before.card.name if before else entry.name if entry else path.stem)
         if len(clean_name(label)) > _LONGEST_NAME:
             raise InputError(
                 f"the name {label!r} is longer than {_LONGEST_NAME} characters",
                 "Give a shorter one with --name",
             )
+        if current is not None and clean_name(label) != current.name and (append or not begin):
+            raise _other(current.name, clean_name(label), origin, append)
         new_rows = 0
         try:
             if before is not None:
@@ -241,6 +246,21 @@ def _origin(source: str, entry: Entry | None) -> str:
 def _public(address: str) -> str:
     """An address without user, password and query: the card goes wherever the data go."""
     return re.split("[?#]", re.sub("://[^/?#]*@", "://", address))[0]
+
+
+def _other(current: str, name: str, origin: str, append: bool) -> InputError:
+    """Why rows may not come in: they are, or would be, of another data set than the current one."""
+    if append:
+        return InputError(
+            f"{origin} is of the data set {name!r}, and the current version of {current!r}",
+            f"Bring {name} back whole, without append, or set ingest.name to {current} or null",
+        )
+    # A first model of its name has no champion to beat: nobody is asked at night.
+    return InputError(
+        f"{origin} would begin the data set {name!r} in the place of {current!r}",
+        f"Set ingest.name in params.yaml: to {current} if it goes on with that, to {name} if it is "
+        "another",
+    )
 
 
 def _same_shape(current: Card | None, card: Card) -> None:

@@ -19,6 +19,7 @@ class TimeFacts:
     """Row numbers, from 0, of what is irregular.
 
     Attributes:
+        rows: T.
         back: rows whose stamp lies before that of the row above.
         repeated: rows that repeat the stamp of the row above, with the same values.
         conflicting: rows that repeat the stamp of the row above, with other values.
@@ -27,12 +28,23 @@ class TimeFacts:
         absent: how many rows are missing before each of ``gaps``.
     """
 
+    rows: int
     back: NDArray[np.intp]
     repeated: NDArray[np.intp]
     conflicting: NDArray[np.intp]
     off_grid: NDArray[np.intp]
     gaps: NDArray[np.intp]
     absent: NDArray[np.int64]
+
+    @property
+    def excess(self) -> int:
+        """How many more rows are missing than there are: the step is wrong, or the table is."""
+        return max(0, int(self.absent.sum()) - self.rows)
+
+    @property
+    def torn(self) -> bool:
+        """Whether ``insert`` cannot mend it."""
+        return any((len(self.back), len(self.conflicting), len(self.off_grid), self.excess))
 
 
 def look(times: pd.DatetimeIndex, values: NDArray[np.float64], step: pd.Timedelta) -> TimeFacts:
@@ -47,6 +59,7 @@ def look(times: pd.DatetimeIndex, values: NDArray[np.float64], step: pd.Timedelt
     ).all(axis=1)
     gaps = np.flatnonzero(absent > 0) + 1
     return TimeFacts(
+        rows=len(times),
         back=np.flatnonzero(stamps[1:] < stamps[:-1]) + 1,
         repeated=same[equal],
         conflicting=same[~equal],
@@ -61,7 +74,7 @@ def insert(
 ) -> tuple[pd.DatetimeIndex, NDArray[np.float64], NDArray[np.intp]]:
     """The regular table: repeats dropped, absent rows missing.
 
-    The stamps must not go back, conflict or stand off the grid.
+    The stamps must not be ``torn``.
 
     Returns:
         (T',) stamps, (T', D) values, (T',) the row that each came from, -1 where there was none.

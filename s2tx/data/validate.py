@@ -78,16 +78,14 @@ def validate(
         facts = regular.look(times, published, card.step_delta)
         read, coded = take_out_sentinels(published, rules.sentinels)
         notes += _sentinels(raw, published, coded)
-        excess = max(0, int(facts.absent.sum()) - len(times))
-        torn = len(facts.back) or len(facts.conflicting) or len(facts.off_grid) or excess
-        if policy == "positional" or not torn:
+        if policy == "positional" or not facts.torn:
             if policy == "insert":
                 times, values, origin = regular.insert(times, read, facts, card.step_delta)
             else:
                 values, origin = read, np.arange(len(times))
         n_rows = len(values) or len(times)
         windows, train_rows, no_window = _windows(n_rows, raw, data, window)
-        batches["times"] = _counts(facts, excess, windows)
+        batches["times"] = _counts(facts, windows)
         if len(values):
             batches["variates"] = profile(values, card.variates, train_rows, rules)
             batches["variates"].insert(
@@ -141,7 +139,7 @@ def _windows(
     return min(counts), borders.train, None
 
 
-def _counts(facts: regular.TimeFacts, excess: int, windows: int) -> pd.DataFrame:
+def _counts(facts: regular.TimeFacts, windows: int) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "back": [len(facts.back)],
@@ -150,7 +148,7 @@ def _counts(facts: regular.TimeFacts, excess: int, windows: int) -> pd.DataFrame
             "off_grid": [len(facts.off_grid)],
             "gaps": [len(facts.gaps)],
             "absent": [int(facts.absent.sum())],
-            "excess": [excess],
+            "excess": [facts.excess],
             "windows": [windows],
         }
     )

@@ -58,10 +58,20 @@ def commit_data(project: Project, message: str) -> None:
     Raises:
         S2TXError: git failed; the version is in DVC's cache all the same.
     """
-    # Told of ignored and untracked files too, whatever git's settings: neither is committed.
-    if _git(project, "status", "--porcelain", "--ignored", "--untracked-files=normal", "data.dvc"):
+    if not_committed(project):
         _git(project, "add", "data.dvc")
         _git(project, "commit", "--quiet", "--only", "data.dvc", "-m", message)
+
+
+def not_committed(project: Project) -> bool:
+    """Whether git lacks ``data.dvc`` as it stands.
+
+    Raises:
+        S2TXError: git failed.
+    """
+    # Told of ignored and untracked files too, whatever git's settings: neither is committed.
+    asked = ("status", "--porcelain", "--ignored", "--untracked-files=normal", "data.dvc")
+    return _git(project, *asked) != ""
 
 
 def committer(project: Project) -> str:

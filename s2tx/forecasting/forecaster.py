@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from s2tx.data import regular
 from s2tx.data.age import newest_reading
 from s2tx.data.findings import some
 from s2tx.data.profile import HUGE, take_out_sentinels
 from s2tx.data.read import read_raw
-from s2tx.data.table import Card, Table
+from s2tx.data.table import Card
 from s2tx.data.times import in_nanoseconds
 from s2tx.errors import InputError, S2TXError
 from s2tx.fingerprint import of_file
@@ -255,16 +256,15 @@ def forecast(
         S2TXError: the registry does not answer, or the champion does not load.
     """
     from s2tx.registry.champion import load_champion
-    from s2tx.registry.package import current_card, model_name
+    from s2tx.registry.package import current_card, current_table, model_name
 
     if output is not None and output.suffix not in (".csv", ".parquet"):
         raise InputError(f"{output} is neither CSV nor Parquet", "End it with .csv or .parquet")
     if output is not None and output.is_dir():
         raise InputError(f"{output} is a folder", "Name a file with --output")
-    current = current_card(project)
-    frame = Table.read(project.table).frame() if input is None else _read(input, current)
-    name = model_name(current, params.window)
+    name = model_name(current_card(project), params.window)
     bundle, version = load_champion(project, name, params.runtime)
+    frame = current_table(project).frame() if input is None else _read(input, bundle.card)
     forecaster = Forecaster(bundle)
     newest = forecaster.newest(frame)
     ahead = forecaster._ahead(newest)
@@ -309,13 +309,13 @@ def forecast(
 
 
 def _read(path: Path, card: Card) -> pd.DataFrame:
-    """The rows of a file, read as ingest reads it.
+    """The rows of a file, read as ingest reads it, and its gaps settled as those of ``card`` were.
 
     Raises:
         InputError: it cannot be read as such a table.
     """
     try:
-        return read_raw(path, time_column=card.time_column, step=card.step).frame
+        raw = read_raw(path, time_column=card.time_column, step=card.step)
     except InputError as error:
         if "--time-column" not in error.cure:  # an option of ingest
             raise
@@ -323,3 +323,14 @@ def _read(path: Path, card: Card) -> pd.DataFrame:
         raise InputError(error.what, f"Give the columns {wanted}") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error})", "Check the file") from None
+    if card.irregular != "insert":
+        return raw.frame
+    columns = list(raw.columns)
+    values = raw.frame[columns].to_numpy(np.float64)
+    facts = regular.look(raw.times, values, card.step_delta)
+    if facts.torn:
+        return raw.frame  # its rows are refused by their place there
+    times, values, _ = regular.insert(raw.times, values, facts, card.step_delta)
+    whole = pd.DataFrame(values, columns=columns)
+    whole.insert(0, card.time_column, times)
+    return whole

@@ -22,6 +22,10 @@ from s2tx.paths import Project
 from s2tx.registry.store import address, without_password
 
 _SPACE = 5  # GiB that a night should find free
+_NO_COMMIT = (
+    "Tell it who you are: git config user.name NAME; git config user.email ADDRESS; "
+    "then: git commit data.dvc"
+)
 _NO_CHAMPION = (
     "Make one: dvc repro, s2tx register, s2tx promote; or put one back: s2tx rollback --to"
 )
@@ -60,7 +64,7 @@ def examine(project: Project) -> list[Check]:
             ("data", _data, "Bring them back: dvc pull data.dvc; or others in: s2tx ingest"),
             ("freshness", _age, "See why the source brings nothing newer"),
             ("DVC remote", _remote, "See: dvc remote list; then dvc push"),
-            ("git", _git, "Tell it: git config user.name NAME; git config user.email ADDRESS"),
+            ("git", _git, _NO_COMMIT),
             ("MLflow", _mlflow, "Start the server that MLFLOW_TRACKING_URI names, or unset it"),
             ("champion", _champion, _NO_CHAMPION),
             ("Prefect", _prefect, "Install it anew: make setup"),
@@ -133,7 +137,10 @@ def _git(project: Project) -> str:
     """A night with a source of new rows commits ``data.dvc``."""
     if load_params(project.params).ingest.source is None:
         return "no night commits, as ingest.source is null"
-    return f"nights commit as {versions.committer(project)}"
+    who = versions.committer(project)
+    if versions.not_committed(project):
+        raise _NotOkError("data.dvc is not committed: git cannot bring this version back")
+    return f"data.dvc is committed; nights commit as {who}"
 
 
 def _mlflow(project: Project) -> str:

@@ -13,7 +13,7 @@ from s2tx.paths import Project
 from s2tx.registry import tracking
 from s2tx.registry.ledger import champion
 from s2tx.registry.package import BUNDLE, PLACE
-from s2tx.registry.store import connect, without_password
+from s2tx.registry.store import connect, guarded, without_password
 from s2tx.training.bundle import CONFIG, Bundle, weights_hash
 from s2tx.training.runtime import pick_device
 
@@ -25,6 +25,7 @@ class UnloadableError(S2TXError):
     """A version of the registry that is no model here; the message says why."""
 
 
+@guarded
 def load_champion(project: Project, name: str, runtime: RuntimeParams) -> tuple[Bundle, int]:
     """The model in service and its version.
 
@@ -55,7 +56,10 @@ def load_version(client: MlflowClient, name: str, version: int, runtime: Runtime
     Raises:
         UnloadableError: there is no such version, its files are absent or changed, or the code of
             this project is no longer the code that it was trained with.
+        OSError: this machine cannot hold or read it (a full disk, too many files); no fault of the
+            version, and so is what torch raises where memory is short.
     """
+    import torch
     from mlflow.exceptions import MlflowException
 
     try:
@@ -75,13 +79,15 @@ def load_version(client: MlflowClient, name: str, version: int, runtime: Runtime
                         f"registered with {registered}."
                     )
             return Bundle.load(bundle, runtime, pick_device(runtime))
+    except torch.OutOfMemoryError:
+        raise
     except (RuntimeError, TypeError, ValueError) as error:
         raise UnloadableError(
             f"{name} version {version} does not fit the model code that is checked out ({error}). "
             "Its own code lies in the registry: serve it with mlflow models serve, or check out "
             "the commit of its run."
         ) from error
-    except (MlflowException, KeyError, OSError) as error:
+    except (MlflowException, KeyError, FileNotFoundError, NotADirectoryError) as error:
         shown = without_password(error, client.tracking_uri)
         raise UnloadableError(
             f"{name} version {version} does not load ({type(error).__name__}: {shown})."

@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2tx.data.read import read_card
+from s2tx.data.read import CARD_FILE, read_card
 from s2tx.data.split import find_borders
 from s2tx.data.table import Card, Table
 from s2tx.errors import InputError, S2TXError
@@ -26,7 +26,7 @@ from s2tx.fingerprint import of_file
 from s2tx.params import Params, WindowParams, as_dict
 from s2tx.paths import Project
 from s2tx.registry import tracking
-from s2tx.registry.store import connect, locked
+from s2tx.registry.store import connect, guarded, locked
 from s2tx.training.bundle import CONFIG, read_config, weights_hash
 from s2tx.training.train import fingerprint
 
@@ -72,12 +72,28 @@ def model_name(card: Card, window: WindowParams) -> str:
 
 
 def current_card(project: Project) -> Card:
-    """Of the validated table; where validate refused it, of the current version of the data.
+    """Of the current version of the data; where only the validated table is there, of that.
 
     Raises:
         InputError: there is neither.
     """
-    return Table.read(project.table).card if project.table.exists() else read_card(project)
+    only_table = project.table.exists() and not (project.data / CARD_FILE).exists()
+    return Table.read(project.table).card if only_table else read_card(project)
+
+
+def current_table(project: Project) -> Table:
+    """The validated table of the current version of the data.
+
+    Raises:
+        InputError: there is none, or it is of a version that ingest has replaced since.
+    """
+    table, card = Table.read(project.table), current_card(project)
+    if table.card.sha256 != card.sha256:
+        raise InputError(
+            f"{project.table} is of {table.card.file}, and {project.data} holds {card.file} now",
+            "Run: dvc repro",
+        )
+    return table
 
 
 def require_current(project: Project, params: Params, card: Card) -> None:
@@ -97,6 +113,7 @@ def require_current(project: Project, params: Params, card: Card) -> None:
             )
 
 
+@guarded
 def register(project: Project, params: Params, serve: Path) -> Registered:
     """Send the run, then register the model on disk; a repeat returns the version that is there.
 
@@ -104,15 +121,16 @@ def register(project: Project, params: Params, serve: Path) -> Registered:
         serve: the models-from-code file (``s2tx.forecasting.SERVE``).
 
     Raises:
-        InputError: there is no trained model, or no validated table, on disk, the model is of
-            another data set or window, or the newest rows hold nothing to forecast from.
+        InputError: there is no trained model, or no validated table of the current data, on disk,
+            the model is of another data set or window, or the newest rows hold nothing to forecast
+            from.
         UnreachableError: MLflow does not answer.
         S2TXError: the packaged model does not load or predict; nothing was registered.
     """
     from mlflow.exceptions import MlflowException
 
     config, weights = read_config(project.model), weights_hash(project.model)
-    table = Table.read(project.table)
+    table = current_table(project)
     require_current(project, params, table.card)
     name = model_name(table.card, params.window)
     run_id = tracking.sync(project, params)

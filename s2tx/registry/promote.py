@@ -27,8 +27,14 @@ from s2tx.registry.compare import (
     require_unseen,
     score_alone,
 )
-from s2tx.registry.package import current_card, find_version, model_name, require_current
-from s2tx.registry.store import address, connect, without_password
+from s2tx.registry.package import (
+    current_card,
+    current_table,
+    find_version,
+    model_name,
+    require_current,
+)
+from s2tx.registry.store import address, connect, guarded, without_password
 from s2tx.training.bundle import read_config, weights_hash
 
 if TYPE_CHECKING:
@@ -72,6 +78,7 @@ class Decision:
     data_sha256: str | None = None
 
 
+@guarded
 def promote(
     project: Project, params: Params, version: int | None = None, by: str | None = None
 ) -> Decision:
@@ -86,11 +93,12 @@ def promote(
         by: who or what decides; by default the person and machine.
 
     Raises:
-        InputError: there is no validated table, no injected mask of it or no model on disk, or the
-            model is of another data set or window or not registered, or ``version`` is of none.
+        InputError: there is no validated table of the current data, no injected mask of it or no
+            model on disk, or the model is of another data set or window or not registered, or
+            ``version`` is of none.
         UnreachableError: the registry does not answer; the champion stays.
     """
-    table = Table.read(project.table)
+    table = current_table(project)
     mask = _read_mask(project, table)
     name = model_name(table.card, params.window)
     kept = Decision(
@@ -114,6 +122,7 @@ def promote(
     return decision
 
 
+@guarded
 def rollback(
     project: Project, params: Params, to: int | None = None, by: str | None = None
 ) -> Decision:

@@ -8,12 +8,13 @@ carries its own.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from urllib.parse import quote, unquote
 
 from s2tx.errors import S2TXError
@@ -22,6 +23,8 @@ from s2tx.paths import Project
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+_P = ParamSpec("_P")
+_Made = TypeVar("_Made")
 EXPERIMENT = "s2tx"
 _SQLITE = "sqlite:///"
 # Up to the @ before the host; SQLAlchemy lets a password hold a slash, requests an @.
@@ -90,6 +93,32 @@ def connect(project: Project) -> MlflowClient:
             f"without its runs, versions and champions: remove {project.mlruns}"
         )
     return client
+
+
+def guarded(
+    function: Callable[Concatenate[Project, _P], _Made],
+) -> Callable[Concatenate[Project, _P], _Made]:
+    """``function(project, ...)``, whose errors of MLflow hold no password: ``S2TXError``.
+
+    ``connect`` asks once; a store may fail at any later call, and MLflow repeats its address.
+    """
+
+    @functools.wraps(function)
+    def told(project: Project, /, *words: _P.args, **named: _P.kwargs) -> _Made:
+        try:
+            return function(project, *words, **named)
+        except S2TXError:
+            raise
+        except Exception as error:
+            from mlflow.exceptions import MlflowException
+
+            if not isinstance(error, MlflowException):
+                raise
+            uri = address(project)
+            message = f"MLflow at {uri} failed ({error}). See what it says, and run again"
+            raise S2TXError(without_password(message, uri)) from None
+
+    return told
 
 
 def experiment_id(client: MlflowClient, project: Project) -> str:

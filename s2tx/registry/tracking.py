@@ -23,7 +23,14 @@ from s2tx.data.table import Table
 from s2tx.errors import InputError
 from s2tx.params import Params, as_dict
 from s2tx.paths import Project
-from s2tx.registry.store import address, connect, experiment_id, locked, without_password
+from s2tx.registry.store import (
+    address,
+    connect,
+    experiment_id,
+    guarded,
+    locked,
+    without_password,
+)
 from s2tx.training.bundle import read_config, weights_hash
 from s2tx.training.fit import Epoch
 from s2tx.training.train import fingerprint
@@ -105,6 +112,7 @@ def try_sync(project: Project, params: Params) -> str | None:
         return None
 
 
+@guarded
 def sync(project: Project, params: Params) -> str:
     """Send the run on disk: params, curves, scores, files, model and tags; mark it complete.
 

@@ -278,6 +278,34 @@ def test_a_source_keeps_what_it_was_told_once(project, small, frame, tmp_path) -
 
 
 @pytest.mark.usefixtures("unjudged")
+@pytest.mark.parametrize("append", [False, True])
+def test_a_night_begins_no_data_set_that_nobody_named(  # type: ignore[no-untyped-def]
+    project, small, frame, tmp_path, append
+) -> None:
+    """Protects a champion from a night after another table was brought in by hand: the next model
+    would be the first of its name, with nobody to beat."""
+    source = str(write(frame, tmp_path / "my.csv"))
+    assert ingest(project, small, source, begin=False).card.name == "my"  # the very first may
+    ingest(project, small, str(write(frame, tmp_path / "other.csv")))
+    before = snapshot(project.data)
+    told = r"my\.csv .*'my'.*'other'.*ingest\.name.* to other"
+    with pytest.raises(InputError, match=told):
+        ingest(project, small, source, append=append, name="my" if append else None, begin=False)
+    assert snapshot(project.data) == before
+    if not append:
+        assert ingest(project, small, source, name="my").card.name == "my"
+
+
+@pytest.mark.usefixtures("unjudged")
+def test_the_name_of_a_night_may_be_the_one_that_is_there(project, small, frame, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """Protects nights that are told what they bring, as appending ones are too."""
+    ingest(project, small, str(write(frame.head(ROWS - 5), tmp_path / "my.csv")), name="plant 7")
+    source = str(write(frame.tail(20), tmp_path / "night.csv"))
+    done = ingest(project, small, source, append=True, name="plant 7", begin=True)
+    assert (done.card.name, done.rows) == ("plant-7", ROWS)
+
+
+@pytest.mark.usefixtures("unjudged")
 def test_a_table_that_ends_earlier_is_refused(project, small, tmp_path) -> None:  # type: ignore[no-untyped-def]
     """A download that was cut short at a line's end must not take the place of the whole."""
     ingest(project, small, str(write(good_frame(), tmp_path / "my.csv")))

@@ -58,7 +58,7 @@ def calls(project: Project, tiny: Params, monkeypatch: pytest.MonkeyPatch) -> li
     monkeypatch.setattr(versions, "reproduce", reproduce)
     monkeypatch.setattr(versions, "pull", lambda _: made.append("pull"))
     monkeypatch.setattr(night, "load_params", lambda _: tiny)
-    for name in ("ingest", "register", "promote", "forecast", "pull"):
+    for name in ("ingest", "commit", "register", "promote", "forecast", "pull"):
         impatient = getattr(stages, name).with_options(retries=2, retry_delay_seconds=0)
         monkeypatch.setattr(stages, name, impatient)
     del project
@@ -255,6 +255,30 @@ def test_refused_data_end_the_night_before_anything_ran(
     assert calls == ["ingest"]
 
 
+@pytest.mark.parametrize("name", [None, "plant7"])
+def test_a_night_says_which_data_set_it_goes_on_with(
+    project: Project,
+    calls: list[str],
+    tiny: Params,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str | None,
+) -> None:
+    """Protects the champion from a table that somebody brought in by hand under another name."""
+    fed = dataclasses.replace(tiny.ingest, source="new.csv", name=name)
+    monkeypatch.setattr(night, "load_params", lambda _: dataclasses.replace(tiny, ingest=fed))
+    asked: dict[str, object] = {}
+
+    def arrive(*_: object, **said: object) -> Ingested:
+        asked.update(said)
+        return Ingested(tiny_table().card, 600, 0, False, ())
+
+    monkeypatch.setattr(arrivals, "ingest", arrive)
+    monkeypatch.setattr(versions, "commit_data", lambda *_: None)
+    night.nightly(root=str(project.root))
+    assert (asked["name"], asked["begin"]) == (name, name is not None)
+    assert calls
+
+
 @pytest.fixture
 def arriving(calls: list[str], tiny: Params, monkeypatch: pytest.MonkeyPatch) -> list[Ingested]:
     """What each ingest of a night returns, in turn, the last one again; commits are noted."""
@@ -278,17 +302,22 @@ def test_a_commit_that_failed_is_tried_again(
     arriving: list[Ingested],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Protects from a green night whose version git lacks: the second ingest finds no change."""
+    """Protects the forecast from git, and git from a version that it never hears of: the night says
+    so and goes on, and the next one tries again though it finds nothing new."""
 
     def refuse(*_: object) -> None:
         calls.append("commit")
         raise S2TXError("git commit data.dvc failed: who are you")
 
     monkeypatch.setattr(versions, "commit_data", refuse)
-    with pytest.raises(S2TXError, match="who are you"):
-        night.nightly(root=str(project.root))
-    assert calls == ["ingest", "commit"] * 3
+    made = night.nightly(root=str(project.root))
+    assert calls[:5] == ["ingest", *["commit"] * 3, "zeta"]
+    assert "ingest    data.dvc is not committed: git commit data.dvc failed: who are you" in str(
+        made
+    )
     assert not arriving[0].changed
+    night.nightly(root=str(project.root))
+    assert calls.count("commit") == 6
 
 
 def test_a_push_that_failed_is_told(

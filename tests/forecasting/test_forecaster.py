@@ -346,6 +346,42 @@ def test_a_file_is_read_as_ingest_reads_it(
             forecast(in_service, tiny, input=rows)
 
 
+def test_the_gaps_of_a_file_are_settled_as_ingest_settles_them(
+    in_service: Project, tiny: Params, frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    """Protects the forecast of a file that the night would take: rows that are absent or repeated
+    there are missing, or once, in the validated table."""
+    rows, gap = tmp_path / "rows.csv", [597, 590]
+    frame.loc[gap, ["load", "oil (C)"]] = np.nan
+    frame.to_csv(rows, index=False)
+    empty = forecast(in_service, tiny, input=rows)
+    assert empty.missing["oil (C)"] > 0
+    torn = frame.drop(index=gap)
+    pd.concat([torn, torn.tail(1)]).to_csv(rows, index=False)
+    assert forecast(in_service, tiny, input=rows) == empty
+    pd.concat([torn, torn.tail(1).assign(load=1.0)]).to_csv(rows, index=False)
+    with pytest.raises(InputError, match="after the row before it"):
+        forecast(in_service, tiny, input=rows)
+
+
+def test_rows_that_were_not_validated_yet_are_not_passed_over(
+    in_service: Project, tiny: Params
+) -> None:
+    """Protects the morning after an ingest by hand: what a forecast or a gate would read is the
+    table of before."""
+    card = dataclasses.replace(tiny_table().card, sha256="f" * 64, file="newer.csv")
+    write_text(in_service.data / CARD_FILE, card.to_json())
+    for late in (
+        lambda: forecast(in_service, tiny),
+        lambda: promote(in_service, tiny),
+        lambda: register(in_service, tiny, SERVE),
+    ):
+        with pytest.raises(InputError, match=r"is of tiny\.csv, and \S* ?\S*data holds newer\.csv"):
+            late()
+    write_text(in_service.data / CARD_FILE, tiny_table().card.to_json())
+    assert forecast(in_service, tiny).rows == tiny.window.horizon
+
+
 def test_files_that_cannot_be_are_refused(
     in_service: Project, tiny: Params, tmp_path: Path
 ) -> None:

@@ -92,6 +92,8 @@ def test_a_night_that_could_not_commit_is_found(
     subprocess.run(["git", "init", "-q", project.root], check=True)
     subprocess.run(["git", "-C", project.root, "config", "user.useConfigOnly", "true"], check=True)
     commit = ["git", "-C", project.root, "commit", "-q", "--allow-empty", "-m", "a night's"]
+    (project.root / "data.dvc").write_text("one")
+    uncommitted = (["add", "data.dvc"], ["commit", "-q", "--only", "data.dvc", "-m", "data"])
     for params, who, ok in (
         (tiny, (), True),
         (fed, (), False),
@@ -103,6 +105,12 @@ def test_a_night_that_could_not_commit_is_found(
             monkeypatch.setenv(f"GIT_{each}_NAME", "Nightly")
             monkeypatch.setenv(f"GIT_{each}_EMAIL", "nightly@example.org")
         check = _by_name(project)["git"]
+        if ok and params is fed:
+            assert not check.ok
+            assert "data.dvc is not committed" in check.found
+            for words in uncommitted:
+                subprocess.run(["git", "-C", project.root, *words], check=True)
+            check = _by_name(project)["git"]
         assert check.ok == ok, check
         if params is fed:
             assert (subprocess.run(commit, check=False).returncode == 0) == ok

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from s2tx.data.read import CARD_FILE
 from s2tx.errors import InputError, S2TXError
@@ -345,6 +346,31 @@ def test_a_fault_in_the_code_is_no_decision(
     (line,) = _lines(project)
     assert (line["action"], line["challenger"]) == ("keep", 1)
     assert line["reason"] == "keep: ZeroDivisionError: a bug"
+
+
+@pytest.mark.parametrize(
+    "fault", [OSError(28, "No space left on device"), torch.OutOfMemoryError("CUDA out of memory")]
+)
+def test_a_machine_that_is_full_is_no_fault_of_the_champion(
+    project: Project, tiny: Params, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    """Protects a good champion from the advice to roll it back, and the night from looking well."""
+    for shift in (WORST, WORSE):
+        _registered(project, tiny, shift)
+        promote(project, tiny)
+    _registered(project, tiny, GOOD)
+
+    def full(*_: object) -> Bundle:
+        raise fault
+
+    monkeypatch.setattr(Bundle, "load", full)
+    for read in (promote, rollback):
+        with pytest.raises(type(fault), match=r"No space|out of memory"):
+            read(project, tiny)
+    with pytest.raises(type(fault), match=r"No space|out of memory"):
+        load_champion(project, NAME, CPU)
+    assert _champion(project) == 2
+    assert not any("Go back" in line["reason"] for line in _lines(project))
 
 
 def test_a_champion_that_changed_meanwhile_is_not_overrun(

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import traceback
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mlflow.exceptions import MlflowException
 
+from s2tx.errors import S2TXError
+from s2tx.forecasting import SERVE
 from s2tx.params import Params
 from s2tx.paths import Project
-from s2tx.registry import ledger
+from s2tx.registry import champion, ledger, package, tracking
+from s2tx.registry import promote as gate
 from s2tx.registry.promote import promote
-from s2tx.registry.store import UnreachableError, address, without_password
+from s2tx.registry.store import UnreachableError, address, connect, without_password
+from tests.tiny import CPU
 
 
 @pytest.mark.parametrize(
@@ -60,3 +66,35 @@ def test_the_ledger_holds_no_password(
     for told in (str(caught.value), first, second):
         assert "nightly:***@127.0.0.1:9" in told
         assert "hunter2" not in told
+
+
+def test_nothing_that_mlflow_says_later_holds_the_password(
+    project: Project, tiny: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects logs and pages of runs: a store that fails after the first call repeats its address
+    too."""
+    client = connect(project)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://nightly:hunter2@db/mlflow")
+
+    class Failing:
+        tracking_uri = address(project)
+
+        def __getattr__(self, name: str) -> object:
+            def fail(*_: object, **__: object) -> None:
+                raise MlflowException(f"(OperationalError) {self.tracking_uri}: server closed")
+
+            return fail if hasattr(client, name) else None
+
+    for room in (champion, gate, package, tracking):
+        monkeypatch.setattr(room, "connect", lambda _: Failing())
+    monkeypatch.setattr(tracking, "experiment_id", lambda *_: "0")
+    for call in (
+        lambda: promote(project, tiny),
+        lambda: gate.rollback(project, tiny),
+        lambda: package.register(project, tiny, SERVE),
+        lambda: tracking.sync(project, tiny),
+        lambda: champion.load_champion(project, "s2tx-tiny-h6", CPU),
+    ):
+        with pytest.raises(S2TXError, match=r"nightly:\*\*\*@db/mlflow") as caught:
+            call()
+        assert "hunter2" not in "".join(traceback.format_exception(caught.value))
