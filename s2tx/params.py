@@ -261,7 +261,8 @@ class BaselineParams:
 
 @dataclass(frozen=True)
 class EvaluateParams:
-    """How the test windows are scored; ``season`` in steps, null for what the step suggests.
+    """How the test windows are scored; ``season`` in steps, null for what the step suggests, or
+    the look-back if that is shorter.
 
     ``missing_rates`` are the points of the curve of error over missing inputs.
     """
@@ -346,6 +347,15 @@ class Params:
     promote: PromoteParams
     study: StudyParams
     runtime: RuntimeParams
+
+    def __post_init__(self) -> None:
+        season, longest = self.evaluate.season, self.window.look_back
+        _check(
+            season is None or season <= longest,
+            "evaluate.season",
+            season,
+            f"give at most window.look_back ({longest}), since nothing before it is repeated",
+        )
 
 
 def load_params(path: Path) -> Params:

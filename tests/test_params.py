@@ -105,6 +105,9 @@ def test_an_unknown_key_is_named(tmp_path: Path, key: str) -> None:
         ("study.horizons", [0]),
         ("study.first", [{"data_sets": ["ETTh1"]}]),
         ("study.recipes", {"best": {"model": {"width": [16]}}}),
+        ("evaluate.season", 673),  # a longer one than the look-back
+        ("ingest.source", " "),
+        ("ingest.name", ""),
         ("evaluate.missing_rates", [0.4, 0.2]),
         ("evaluate.missing_rates", [0.2, 1.0]),
         ("evaluate.missing_rates", [0.125]),

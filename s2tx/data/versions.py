@@ -1,8 +1,8 @@
 """The one door to DVC: version the data, bring it back, and run the stages.
 
 DVC runs as a child process of this Python, so that its stages find the same ``s2tx``. When another
-process holds DVC's lock, every call waits and tries again; a call that is told to stop ends DVC and
-its stage too.
+process holds DVC's lock, every call waits and tries again, and frees what a dead one left locked; a
+call that is told to stop ends DVC and its stage too.
 """
 
 from __future__ import annotations
@@ -17,12 +17,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from s2tx import child
+from s2tx.data import dvc_locks
 from s2tx.errors import InputError, S2TXError
 from s2tx.paths import Project
 
 PATIENCE = 300.0  # seconds to wait for another process's lock
 PAUSE = 1.0
-_LOCKED = re.compile(r"^ERROR: .*(Unable to acquire lock|is busy, it is being blocked)", re.M)
+_LOCKED = re.compile(
+    r"^ERROR: .*(Unable to acquire lock|is busy, it is being blocked|RWLock-file .* format error|"
+    r"Unable to read RWLock-file)",
+    re.M,
+)
 _EXITED = re.compile(r"failed to run: .*, exited with (\d+)")
 _TAIL = 20  # lines of output that an error quotes
 
@@ -187,4 +192,6 @@ def _run(project: Project, words: list[str], on_line: Callable[[str], None]) -> 
         locked = dvc.returncode != 0 and _LOCKED.search(output)
         if not locked or time.monotonic() >= give_up:
             return dvc.returncode, output
+        for told in dvc_locks.release(project.root):
+            on_line(told)
         time.sleep(PAUSE)

@@ -76,7 +76,7 @@ def evaluate(
     borders = find_borders(len(table.times), table.card, params.data, window)
     scaler = Scaler.fit(table.values[: borders.train])
     origins = borders.origins("test", window.look_back, window.horizon)
-    season = params.evaluate.season or season_of(table.card.step_delta)
+    season = _season(table, params)
 
     def naive(steps: int) -> Predictor:
         return Predictor(SeasonalNaive(steps, window.horizon), window, scaler, bundle.device)
@@ -101,6 +101,12 @@ def evaluate(
         for rate, seen in masks_by_rate(table, mask, params).items()
     }
     return Evaluation(clean, missing, {0.0: clean, **curve}, borders)
+
+
+def _season(table: Table, params: Params) -> int:
+    """Steps that seasonal-naive repeats: it reads no more than the others."""
+    suggested = min(season_of(table.card.step_delta), params.window.look_back)
+    return params.evaluate.season or suggested
 
 
 def _same(one: Mask, other: Mask) -> bool:
@@ -157,6 +163,7 @@ def _receipt(
         "window": as_dict(params.window),
         "windows_scored": evaluation.windows,
         "stride": 1,
+        "season_steps": _season(table, params),
         "scaler": "mean and population deviation of the observed train rows",
         "checkpoint_chosen_by": {
             "best": "validation MSE",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -166,6 +167,25 @@ def test_patience_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(versions, "PATIENCE", 0.2)
     with pytest.raises(S2TXError, match="Unable to acquire lock"):
         versions.add_data(project)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("torn", [False, True])
+def test_a_lock_that_a_killed_run_left_blocks_no_night(
+    repository: Project, monkeypatch: pytest.MonkeyPatch, torn: bool
+) -> None:
+    """DVC takes this process, which has the dead one's number, for the holder; and stops at a torn
+    file."""
+    lock = repository.root / ".dvc" / "tmp" / "rwlock"
+    holder = {"pid": os.getpid(), "cmd": "/usr/bin/dvc repro --single-item first"}
+    notes = json.dumps({"write": {str(repository.root / "a.txt"): holder}, "read": {}})
+    lock.write_text(notes[: -20 if torn else None])
+    (repository.root / "a.txt").unlink(missing_ok=True)
+    monkeypatch.setattr(versions, "PAUSE", 0.01)
+    seen: list[str] = []
+    versions.reproduce(repository, "first", seen.append)
+    assert (repository.root / "a.txt").read_text() == "a"
+    assert any("torn" in line if torn else "is dropped" in line for line in seen)
 
 
 def test_a_call_that_is_told_to_stop_ends_dvc(

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2tx.data.missing import Mask, run_inject
-from s2tx.evaluation.evaluate import masks_by_rate, run_evaluate, season_of
+from s2tx.data.table import Table
+from s2tx.evaluation.evaluate import _season, masks_by_rate, run_evaluate, season_of
 from s2tx.evaluation.report import run_report
 from s2tx.params import Params
 from s2tx.paths import Project, write_text
@@ -173,3 +174,12 @@ def test_the_page_is_whole_and_stands_alone(project: Project) -> None:
 def test_season_that_a_step_suggests(step: str, season: int) -> None:
     """Protects seasonal-naive from a season that no one would choose."""
     assert season_of(pd.Timedelta(step)) == season
+
+
+def test_the_season_that_is_repeated_is_the_one_on_record(small: Params, project: Project) -> None:
+    """Protects from a baseline that repeats less than the receipt says, for it reads no further."""
+    receipt, table = json.loads(project.receipt.read_text()), Table.read(project.table)
+    assert receipt["season_steps"] == min(24, small.window.look_back)
+    shorter = replace(small, window=replace(small.window, look_back=15, short_look_back=15))
+    assert _season(table, shorter) == 15
+    assert _season(table, replace(shorter, evaluate=replace(small.evaluate, season=7))) == 7

@@ -1,0 +1,87 @@
+"""DVC's locks of paths, freed where nobody holds them any more.
+
+DVC notes in ``.dvc/tmp/rwlock`` which process reads or writes which path, and drops the note of a
+process that is gone. Where the system has given its number to another process since, after a
+restart say, DVC takes that one for the holder; and a file that was torn while it was written stops
+every command. Neither mends itself, so a single kill could block every later night.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from s2tx.paths import write_text
+
+_PROGRAM = re.compile(r"(?:\bdvc|__main__\.py)(?: |$)")  # what comes after it is said to DVC
+
+
+def release(root: Path) -> list[str]:
+    """Drop the notes of processes that hold nothing; says what was dropped, a line each.
+
+    Args:
+        root: of the DVC repository.
+    """
+    from dvc.config import Config
+    from dvc.lock import LockError, make_lock
+
+    path = root / ".dvc" / "tmp" / "rwlock"
+    if not path.exists():
+        return []
+    by_link = Config(str(root / ".dvc"))["core"].get("hardlink_lock", False)
+    try:
+        # The lock under which DVC itself edits the file.
+        with make_lock(f"{path}.lock", tmp_dir=str(path.parent), hardlink_lock=by_link):
+            return _release(path)
+    except LockError:
+        return []  # somebody is at it
+
+
+def _release(path: Path) -> list[str]:
+    written = path.stat().st_mtime
+    try:
+        notes = json.loads(path.read_text(encoding="utf-8"))
+        held = {
+            "write": {at: [note] for at, note in notes.get("write", {}).items()},
+            "read": dict(notes.get("read", {})),
+        }
+        dead = [
+            (kind, at, note)
+            for kind, places in held.items()
+            for at, found in places.items()
+            for note in found
+            if not _holds(note, written)
+        ]
+    except (ValueError, AttributeError, TypeError, KeyError):
+        write_text(path, "{}")
+        return [f"{path} was torn, and is begun anew"]
+    if not dead:
+        return []
+    for kind, at, note in dead:
+        held[kind][at].remove(note)
+    left = {kind: {at: found for at, found in held[kind].items() if found} for kind in held}
+    left["write"] = {at: note for at, (note,) in left["write"].items()}
+    write_text(path, json.dumps(left))
+    return [
+        f"{path}: process {note['pid']} ({note['cmd']}) is gone, its note is dropped: {at}"
+        for _, at, note in dead
+    ]
+
+
+def _holds(note: dict[str, Any], written: float) -> bool:
+    """Whether the process that wrote a note lives: not another one, under its number."""
+    import psutil
+
+    try:
+        process = psutil.Process(note["pid"])
+        if process.create_time() > written + 1:
+            return False  # it began after the last note was written
+        running = " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
+    said = _PROGRAM.split(note["cmd"])
+    return len(said) == 1 or running.endswith(said[-1])
