@@ -41,14 +41,14 @@ Exchange nothing was searched.
 **Trained alike**: S2TX, SST and PatchTST have as many epochs, the same loss, a rate that falls to
 nothing (SST's is a third), and averaged weights of which the last are kept. On ETTm1 and Weather
 they see every fourth window, DLinear and iTransformer every one. Batches of the three are of 128,
-and of 32, so four times the steps, where a search took them: `best` on ETTm1 and Weather, PatchTST
-on ETTm1. `paper` and SST had no such choice.
+and of 32, so four times the steps, where a search took them: `best` on ETTh2, ETTm1 and Weather,
+PatchTST on ETTh2 and ETTm1. `paper` and SST had no such choice.
 
-**Not tuned alike**: of `best` many settings were searched, of PatchTST look-back and batch on ETTm1
-and Weather, of DLinear and iTransformer the look-back, of SST the learning rate by hand, of `paper`
-nothing. Settings were chosen by validation errors; yet the test errors of one search were known
-when the next was planned. [selection.md](selection.md) tells all that was tried, in order, and what
-was not clean about it.
+**Not tuned alike**: of `best` many settings were searched, look-back and batch among them, of
+PatchTST these two, of DLinear and iTransformer the look-back, of SST the learning rate by hand, of
+`paper` nothing. Settings were chosen by validation errors; yet the test errors of one search were
+known when the next was planned. [selection.md](selection.md) tells what was tried, in order, and
+what was not clean about it; [searches.md](searches.md) has every trial of the last searches.
 
 Published figures come from longer trainings with other choices: the section on the baselines holds
 ours against them.
@@ -62,8 +62,6 @@ The recipes are in section `study` of `params.yaml`.
 
 def page(
     tree: Mapping[str, Any],
-    searches: Sequence[Mapping[str, Any]] = (),
-    waiting: Sequence[str] = (),
     context: Mapping[str, Any] | None = None,
     exact: Mapping[str, Any] | None = None,
 ) -> str:
@@ -71,8 +69,6 @@ def page(
 
     Args:
         tree: ``results/grid.json``.
-        searches: the files of ``results/search/``.
-        waiting: searches that were not run yet.
         context: ``results/context.json``.
         exact: ``results/exact.json``.
     """
@@ -84,8 +80,6 @@ def page(
     if exact:
         parts.append("\n".join(_exact(tree["cells"], exact)))
     parts.append("\n".join(_parts(grid)))
-    if searches or waiting:
-        parts.append("\n".join(study_page.search(searches, waiting)))
     if context:
         parts.append("\n".join(study_page.context(context)))
     parts.append("\n".join(_foresight(tree["cells"])))

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks import gaps_page, grid_page, missing_page, performance_page
+from benchmarks import gaps_page, grid_page, missing_page, performance_page, searches_page
 from benchmarks.project import RESULTS, ROOT, no_options
 from s2tx.params import load_params
 from s2tx.paths import write_text
@@ -41,22 +41,32 @@ def performance() -> str:
 
 def benchmarks() -> str:
     """The whole of docs/benchmarks.md."""
-    searches = [_read(f"search/{path.stem}") for path in sorted(SEARCHES.glob("*.json"))]
-    found = {(each["recipe"], each["data"]) for each in searches}
+    context, exact = (_of_the_grid(_read_any(name)) for name in ("context", "exact"))
+    return grid_page.page(_read("grid"), context, exact)
+
+
+def searches() -> str:
+    """The whole of docs/searches.md."""
+    records = [_read(f"search/{path.stem}") for path in sorted(SEARCHES.glob("*.json"))]
+    found = {(each["recipe"], each["data"]) for each in records}
     waiting = [
         f"`{each.recipe}` on {data}"
         for each in _study().searches
         for data in each.data_sets
         if (each.recipe, data) not in found
     ]
-    context, exact = (_of_the_grid(_read_any(name)) for name in ("context", "exact"))
-    return grid_page.page(_read("grid"), searches, waiting, context, exact)
+    return searches_page.page(records, waiting)
 
 
 def missing() -> str:
     """The whole of docs/missing-values.md."""
     gaps, newest = (_of_the_grid(_read_any(name)) for name in ("gaps", "newest"))
     return missing_page.page(_read("missing"), _parts(), gaps, newest)
+
+
+def missing_cells() -> str:
+    """The whole of docs/missing-cells.md."""
+    return missing_page.cells(_read("missing"), _parts())
 
 
 def _parts() -> tuple[str, ...]:
@@ -160,10 +170,12 @@ def main() -> int:
     no_options("tables", __doc__)
     for page, text in ((README, render()), (PERFORMANCE, performance())):
         write_text(page, insert(page.read_text(encoding="utf-8"), text))
+    write_text(searches_page.PAGE, searches())
     if has_grid():
         write_text(grid_page.PAGE, benchmarks())
     if has_missing():
         write_text(missing_page.PAGE, missing())
+        write_text(missing_page.CELLS, missing_cells())
         missing_page.draw(_read("missing"), _parts())
         if (gaps := _of_the_grid(_read_any("gaps"))) is not None:
             gaps_page.draw(gaps)

@@ -72,6 +72,8 @@ def ingest(project: Project, params: Params, source: str) -> Ingested:
         str(beside) if beside.exists() else source,
         append=params.ingest.append,
         name=params.ingest.name,
+        time_column=params.ingest.time_column,
+        step=params.ingest.step,
         begin=params.ingest.name is not None,
     )
     for finding in arrived.findings:

@@ -26,16 +26,19 @@ class IngestParams:
     """Where the nightly run looks for new rows; ``s2tx ingest SOURCE`` reads none of this.
 
     ``name``: of the data set that they are of; null refuses those of another than the current one.
+    ``time_column``, ``step``: where the file does not tell; with ``append`` the current ones hold.
     ``max_age_hours``: a night whose newest reading is older ends as failed; null asks nothing.
     """
 
     source: str | None
     name: str | None
+    time_column: str | None
+    step: str | None
     append: bool
     max_age_hours: float | None
 
     def __post_init__(self) -> None:
-        for key in ("source", "name"):
+        for key in ("source", "name", "time_column", "step"):
             text = getattr(self, key)
             _check(text is None or text.strip() != "", key, text, "give one, or null for none")
         limit = self.max_age_hours

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import grid_page, missing_page, study_page, tables
+from benchmarks import grid_page, missing_page, searches_page, study_page, tables
 from benchmarks.grid_results import Grid
 from benchmarks.tables import (
     PERFORMANCE,
@@ -17,8 +17,10 @@ from benchmarks.tables import (
     has_missing,
     insert,
     missing,
+    missing_cells,
     performance,
     render,
+    searches,
 )
 from s2tx.studies.collect import summary
 from tests.conftest import ROOT
@@ -66,6 +68,8 @@ def test_the_pages_of_the_studies_show_their_results() -> None:
         assert grid_page.PAGE.read_text(encoding="utf-8") == benchmarks()
     if has_missing():
         assert missing_page.PAGE.read_text(encoding="utf-8") == missing()
+        assert missing_page.CELLS.read_text(encoding="utf-8") == missing_cells()
+    assert searches_page.PAGE.read_text(encoding="utf-8") == searches()
 
 
 def cell(recipe: str, horizon: int, mse: float, seed: int = 1) -> dict[str, Any]:
@@ -122,13 +126,6 @@ def test_the_linear_baseline_stands_beside_its_solution() -> None:
     assert "| ETTh1 | 192 | 0.5000 -> 0.5000 | 0.5100 -> 0.4000 | +25.0% |" in page
     assert "Left out, as they were trained again since: ETTh1-336-dlinear-1." in page
     assert "solved for" not in grid_page.page(tree)
-
-
-def test_searches_that_were_not_run_are_named_even_where_none_was() -> None:
-    """Protects the reader from a page that is silent on how the settings were chosen."""
-    page = grid_page.page(some_grid(), waiting=["`best` on ETTh1"])
-    assert "Not searched yet: `best` on ETTh1." in page
-    assert "How the settings were chosen" not in grid_page.page(some_grid())
 
 
 def test_a_part_stands_beside_the_recipe_it_is_a_part_of() -> None:

@@ -264,7 +264,7 @@ def test_a_night_says_which_data_set_it_goes_on_with(
     name: str | None,
 ) -> None:
     """Protects the champion from a table that somebody brought in by hand under another name."""
-    fed = dataclasses.replace(tiny.ingest, source="new.csv", name=name)
+    fed = dataclasses.replace(tiny.ingest, source="new.csv", name=name, time_column="t", step="1D")
     monkeypatch.setattr(night, "load_params", lambda _: dataclasses.replace(tiny, ingest=fed))
     asked: dict[str, object] = {}
 
@@ -276,6 +276,7 @@ def test_a_night_says_which_data_set_it_goes_on_with(
     monkeypatch.setattr(versions, "commit_data", lambda *_: None)
     night.nightly(root=str(project.root))
     assert (asked["name"], asked["begin"]) == (name, name is not None)
+    assert (asked["time_column"], asked["step"]) == ("t", "1D")
     assert calls
 
 
