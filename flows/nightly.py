@@ -48,7 +48,7 @@ def nightly(pull: bool = False, root: str | None = None) -> Night | None:
     project = Project(Path(root) if root else ROOT)
     project.cache.mkdir(exist_ok=True)
     try:
-        held = FileLock(project.cache / "nightly.lock").acquire(blocking=False)
+        held = FileLock(project.night).acquire(blocking=False)
     except Timeout:
         get_run_logger().warning("Another night is at work on this project: nothing was done")
         return None

@@ -41,6 +41,12 @@ class IngestParams:
         for key in ("source", "name", "time_column", "step"):
             text = getattr(self, key)
             _check(text is None or text.strip() != "", key, text, "give one, or null for none")
+        _check(
+            not self.append or self.source is None or self.name is not None,
+            "name",
+            self.name,
+            "say which data set the rows are of that append adds, or another's get mixed in",
+        )
         limit = self.max_age_hours
         _check(
             limit is None or 0 < limit < math.inf,

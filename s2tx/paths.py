@@ -36,6 +36,11 @@ class Project:
         return self.root / "quarantine"
 
     @property
+    def night(self) -> Path:
+        """The lock that a night at work holds."""
+        return self.cache / "nightly.lock"
+
+    @property
     def cache(self) -> Path:
         """Downloads, locks and resumable state; safe to delete when nothing runs."""
         return self.root / ".cache"

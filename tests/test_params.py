@@ -108,6 +108,7 @@ def test_an_unknown_key_is_named(tmp_path: Path, key: str) -> None:
         ("evaluate.season", 673),  # a longer one than the look-back
         ("ingest.source", " "),
         ("ingest.name", ""),
+        ("ingest", {**TREE["ingest"], "source": "new.csv", "append": True}),  # to which data set
         ("evaluate.missing_rates", [0.4, 0.2]),
         ("evaluate.missing_rates", [0.2, 1.0]),
         ("evaluate.missing_rates", [0.125]),

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from s2tx import __version__
-from s2tx.errors import InputError
+from s2tx.errors import InputError, S2TXError
 from s2tx.params import Params, load_params
 from s2tx.paths import Project
 
@@ -103,6 +103,7 @@ def ingest(
         if append and value is not None:
             raise InputError(f"{option} goes with a new version, not with --append", "Leave it out")
     project, params = _open()
+    _require_no_night(project)
     result = bring_in(
         project,
         params,
@@ -124,6 +125,23 @@ def ingest(
         typer.echo(f"ingested: {kept}. Record the version: git add data.dvc && git commit")
     else:
         typer.echo(f"nothing new: {kept}")
+
+
+def _require_no_night(project: Project) -> None:
+    """Leave the data to a night that is at work: it would find neither its model nor a forecast.
+
+    Raises:
+        S2TXError: one is.
+    """
+    from filelock import FileLock, Timeout
+
+    project.cache.mkdir(parents=True, exist_ok=True)
+    try:
+        FileLock(project.night).acquire(blocking=False).lock.release()
+    except Timeout:
+        raise S2TXError(
+            "a night is at work on this project and reads the data. Wait for its end, or end it."
+        ) from None
 
 
 @app.command(rich_help_panel=DAG)

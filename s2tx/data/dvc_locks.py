@@ -15,7 +15,7 @@ from typing import Any
 
 from s2tx.paths import write_text
 
-_PROGRAM = re.compile(r"(?:\bdvc|__main__\.py)(?: |$)")  # what comes after it is said to DVC
+_SAID = re.compile(r".*(?:(?<![.\w])dvc|__main__\.py) (.+)")  # what a command line says to DVC
 
 
 def release(root: Path) -> list[str]:
@@ -40,7 +40,6 @@ def release(root: Path) -> list[str]:
 
 
 def _release(path: Path) -> list[str]:
-    written = path.stat().st_mtime
     try:
         notes = json.loads(path.read_text(encoding="utf-8"))
         held = {
@@ -52,7 +51,7 @@ def _release(path: Path) -> list[str]:
             for kind, places in held.items()
             for at, found in places.items()
             for note in found
-            if not _holds(note, written)
+            if not _holds(note)
         ]
     except (ValueError, AttributeError, TypeError, KeyError):
         write_text(path, "{}")
@@ -70,18 +69,18 @@ def _release(path: Path) -> list[str]:
     ]
 
 
-def _holds(note: dict[str, Any], written: float) -> bool:
-    """Whether the process that wrote a note lives: not another one, under its number."""
+def _holds(note: dict[str, Any]) -> bool:
+    """Whether the process that wrote a note lives: not another one, under its number.
+
+    Where the note is of no command line of DVC's, whoever has the number is taken for its writer.
+    """
     import psutil
 
     try:
-        process = psutil.Process(note["pid"])
-        if process.create_time() > written + 1:
-            return False  # it began after the last note was written
-        running = " ".join(process.cmdline())
+        running = " ".join(psutil.Process(note["pid"]).cmdline())
     except psutil.NoSuchProcess:
         return False
     except psutil.AccessDenied:
         return True
-    said = _PROGRAM.split(note["cmd"])
-    return len(said) == 1 or running.endswith(said[-1])
+    said = _SAID.fullmatch(note["cmd"])
+    return said is None or running.endswith(said[1])

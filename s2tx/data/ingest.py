@@ -108,6 +108,11 @@ def ingest(
                 f"the name {label!r} is longer than {_LONGEST_NAME} characters",
                 "Give a shorter one with --name",
             )
+        if current is None and not begin and (project.root / "data.dvc").exists():
+            raise InputError(
+                f"there is no {project.data / CARD_FILE}, and data.dvc names a version of the data",
+                "Bring it back first: dvc pull data.dvc, or the night with --pull",
+            )
         if current is not None and clean_name(label) != current.name and (append or not begin):
             raise _other(current.name, clean_name(label), origin, append)
         new_rows = 0
@@ -253,7 +258,7 @@ def _other(current: str, name: str, origin: str, append: bool) -> InputError:
     if append:
         return InputError(
             f"{origin} is of the data set {name!r}, and the current version of {current!r}",
-            f"Bring {name} back whole, without append, or set ingest.name to {current} or null",
+            f"Bring {name} back whole first: s2tx ingest SOURCE --name {name}",
         )
     # A first model of its name has no champion to beat: nobody is asked at night.
     return InputError(

@@ -23,6 +23,7 @@ from s2tx.paths import Project
 
 PATIENCE = 300.0  # seconds to wait for another process's lock
 PAUSE = 1.0
+_GIT_PATIENCE = 120.0  # seconds for a hook
 _LOCKED = re.compile(
     r"^ERROR: .*(Unable to acquire lock|is busy, it is being blocked|RWLock-file .* format error|"
     r"Unable to read RWLock-file)",
@@ -69,7 +70,7 @@ def commit_data(project: Project, message: str) -> None:
 
 
 def not_committed(project: Project) -> bool:
-    """Whether git lacks ``data.dvc`` as it stands.
+    """Whether git lacks ``data.dvc`` as it stands; not where there is none.
 
     Raises:
         S2TXError: git failed.
@@ -157,9 +158,18 @@ def reproduce(project: Project, stage: str, on_line: Callable[[str], None]) -> N
 
 
 def _git(project: Project, *words: str) -> str:
-    done = subprocess.run(
-        ["git", *words], cwd=project.root, capture_output=True, text=True, check=False
-    )
+    try:
+        done = subprocess.run(
+            ["git", *words],
+            cwd=project.root,
+            stdin=subprocess.DEVNULL,  # a hook, or who signs, may ask; nobody would answer
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_GIT_PATIENCE,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise S2TXError(f"git {' '.join(words)} failed: {error}") from None
     if done.returncode:
         raise S2TXError(f"git {' '.join(words)} failed: {done.stderr or done.stdout}".strip())
     return done.stdout

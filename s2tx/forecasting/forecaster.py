@@ -325,8 +325,16 @@ def _read(path: Path, card: Card) -> pd.DataFrame:
         raise InputError(f"{path} cannot be read ({error})", "Check the file") from None
     if card.irregular != "insert":
         return raw.frame
-    columns = list(raw.columns)
+    columns = [column for column in raw.columns if column in card.variates]
     values = raw.frame[columns].to_numpy(np.float64)
+    huge = np.argwhere(np.abs(values) > HUGE)
+    if len(huge):  # while the rows are those of the file
+        row, number = huge[0]
+        raise InputError(
+            f"{path.name}, {raw.places[row]}, column {columns[number]!r}: {values[row, number]:g} "
+            f"is beyond {HUGE:g}",
+            "Mend the cell, or leave it empty where a reading is missing",
+        )
     facts = regular.look(raw.times, values, card.step_delta)
     if facts.torn:
         return raw.frame  # its rows are refused by their place there

@@ -24,7 +24,7 @@ from s2tx.registry.store import address, without_password
 _SPACE = 5  # GiB that a night should find free
 _NO_COMMIT = (
     "Tell it who you are: git config user.name NAME; git config user.email ADDRESS; "
-    "then: git commit data.dvc"
+    "then: git add data.dvc && git commit data.dvc"
 )
 _NO_CHAMPION = (
     "Make one: dvc repro, s2tx register, s2tx promote; or put one back: s2tx rollback --to"
@@ -140,7 +140,8 @@ def _git(project: Project) -> str:
     who = versions.committer(project)
     if versions.not_committed(project):
         raise _NotOkError("data.dvc is not committed: git cannot bring this version back")
-    return f"data.dvc is committed; nights commit as {who}"
+    there = "data.dvc is committed" if (project.root / "data.dvc").exists() else "no data.dvc yet"
+    return f"{there}; nights commit as {who}"
 
 
 def _mlflow(project: Project) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,10 +21,19 @@ from s2tx.training.runtime import pick_device
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+
+# As torch says it, of the GPU and of the CPU.
+_SHORT = re.compile("out of memory|can't allocate memory|CUDA error")
 
 
 class UnloadableError(S2TXError):
     """A version of the registry that is no model here; the message says why."""
+
+
+class MachineError(S2TXError):
+    """A version that nothing is known to be wrong with could not be fetched, or held in memory."""
 
 
 @guarded
@@ -32,6 +43,7 @@ def load_champion(project: Project, name: str, runtime: RuntimeParams) -> tuple[
     Raises:
         InputError: no version of ``name`` holds the alias.
         UnloadableError: it does not load; the message has the way back.
+        MachineError: this machine could not take it in.
         S2TXError: the registry does not answer.
     """
     client = connect(project)
@@ -56,17 +68,15 @@ def load_version(client: MlflowClient, name: str, version: int, runtime: Runtime
     Raises:
         UnloadableError: there is no such version, its files are absent or changed, or the code of
             this project is no longer the code that it was trained with.
-        OSError: this machine cannot hold or read it (a full disk, too many files); no fault of the
-            version, and so is what torch raises where memory is short.
+        MachineError: it is there, and this machine could not fetch or hold it.
     """
-    import torch
     from mlflow.exceptions import MlflowException
 
+    called = f"{name} version {version}"
     try:
         entry = client.get_model_version(name, str(version))
         with tempfile.TemporaryDirectory() as folder:
-            inside = f"{entry.tags[PLACE]}/{BUNDLE}"
-            bundle = Path(client.download_artifacts(entry.run_id, inside, folder))
+            bundle = _fetch(client, entry, called, Path(folder))
             config = of_file(bundle / CONFIG)
             for what, registered, found in (
                 ("weights", entry.tags[tracking.WEIGHTS], weights_hash(bundle)),
@@ -75,20 +85,51 @@ def load_version(client: MlflowClient, name: str, version: int, runtime: Runtime
             ):
                 if found != registered:
                     raise UnloadableError(
-                        f"the {what} of {name} version {version} have sha256 {found}, and were "
-                        f"registered with {registered}."
+                        f"the {what} of {called} have sha256 {found}, and were registered with "
+                        f"{registered}."
                     )
             return Bundle.load(bundle, runtime, pick_device(runtime))
-    except torch.OutOfMemoryError:
-        raise
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError, MemoryError) as error:
+        if isinstance(error, MemoryError) or _SHORT.search(str(error)):
+            raise MachineError(_short(called, error)) from None
         raise UnloadableError(
-            f"{name} version {version} does not fit the model code that is checked out ({error}). "
+            f"{called} does not fit the model code that is checked out ({error}). "
             "Its own code lies in the registry: serve it with mlflow models serve, or check out "
             "the commit of its run."
         ) from error
     except (MlflowException, KeyError, FileNotFoundError, NotADirectoryError) as error:
         shown = without_password(error, client.tracking_uri)
         raise UnloadableError(
-            f"{name} version {version} does not load ({type(error).__name__}: {shown})."
-        ) from error
+            f"{called} does not load ({type(error).__name__}: {shown})."
+        ) from None
+    except OSError as error:
+        shown = without_password(error, client.tracking_uri)
+        raise MachineError(_short(called, shown)) from None
+
+
+def _fetch(client: MlflowClient, entry: ModelVersion, called: str, folder: Path) -> Path:
+    """The bundle of a version, in ``folder``.
+
+    Raises:
+        MachineError: its files are in the registry, and did not arrive.
+    """
+    from mlflow.exceptions import MlflowException
+
+    inside = f"{entry.tags[PLACE]}/{BUNDLE}"
+    try:
+        return Path(client.download_artifacts(entry.run_id, inside, folder))
+    except (MlflowException, OSError) as error:
+        # MLflow says the same of files that are absent and of a disk that is full.
+        if not client.list_artifacts(entry.run_id, inside):
+            raise
+        shown = without_password(error, client.tracking_uri)
+        raise MachineError(_short(called, shown)) from None
+
+
+def _short(called: str, error: object) -> str:
+    free = shutil.disk_usage(tempfile.gettempdir()).free / 2**30
+    return (
+        f"{called} is in the registry, and this machine could not take it in ({error}). Nothing is "
+        f"known to be wrong with it: see to memory, and to the disk of {tempfile.gettempdir()}, "
+        f"where {free:.1f} GiB are free."
+    )

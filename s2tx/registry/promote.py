@@ -18,7 +18,7 @@ from s2tx.errors import InputError, S2TXError
 from s2tx.params import Params, PromoteParams
 from s2tx.paths import Project
 from s2tx.registry import ledger, tracking
-from s2tx.registry.champion import UnloadableError, load_version
+from s2tx.registry.champion import MachineError, UnloadableError, load_version
 from s2tx.registry.compare import (
     Errors,
     IncomparableError,
@@ -179,6 +179,7 @@ def _decide(
 
     Raises:
         UnreachableError: the registry does not answer any more.
+        MachineError: a model could not be taken in, which says nothing of it.
     """
     try:
         lines = ledger.read(ledger.path_of(project))
@@ -202,6 +203,8 @@ def _decide(
             line = {**_line(decision, by), ledger.WEIGHTS: weights}
             ledger.move(project, client, kept.name, kept.champion, decision.challenger, line)
         return decision
+    except MachineError:
+        raise
     except S2TXError as error:
         connect(project)  # an outage looks like a model that does not load, and says nothing of it
         return _keep(kept, str(error))

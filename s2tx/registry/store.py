@@ -83,7 +83,7 @@ def connect(project: Project) -> MlflowClient:
             f"MLflow at {uri} does not answer ({type(error).__name__}: {reason}). Start it or mend "
             "MLFLOW_TRACKING_URI, then send the run with: s2tx track"
         )
-        raise UnreachableError(without_password(message, uri)) from error
+        raise UnreachableError(without_password(message, uri)) from None
     home = project.mlruns.resolve()
     expected = _artifacts(home)
     if found and _sqlite_folder(uri) == home and found.artifact_location != expected:
@@ -111,8 +111,9 @@ def guarded(
             raise
         except Exception as error:
             from mlflow.exceptions import MlflowException
+            from requests import RequestException
 
-            if not isinstance(error, MlflowException):
+            if not isinstance(error, MlflowException | RequestException):
                 raise
             uri = address(project)
             message = f"MLflow at {uri} failed ({error}). See what it says, and run again"

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from typer.testing import CliRunner
 
 from s2tx.cli import main
 from s2tx.cli.app import app
 from s2tx.errors import S2TXError
 from s2tx.forecasting.forecaster import Forecast
+from s2tx.paths import Project
 from tests.conftest import ROOT
 
 COMMANDS = {command.name or command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
@@ -105,6 +108,19 @@ def test_a_broken_table_is_refused_and_put_aside(tmp_path: Path) -> None:
     done = run("ingest", str(bad), "--append", "--step", "1h", cwd=tmp_path)
     assert done.returncode == 2
     assert "--step goes with a new version" in done.stderr
+
+
+def test_nothing_is_ingested_while_a_night_is_at_work(tmp_path: Path) -> None:
+    """Protects a night that trains for hours from a table that is another at its end."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    night = Project(tmp_path).night
+    night.parent.mkdir()
+    with FileLock(night):
+        done = run("ingest", "substation-demo", cwd=tmp_path)
+    assert (done.returncode, "a night is at work" in done.stderr) == (1, True)
+    assert run("ingest", "substation-demo", cwd=tmp_path).returncode == 2  # no DVC repository
+    with FileLock(night, blocking=False):  # it was given back
+        pass
 
 
 @pytest.mark.parametrize("words", [["forecast"], ["forecast", "--json"]])

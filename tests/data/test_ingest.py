@@ -288,12 +288,25 @@ def test_a_night_begins_no_data_set_that_nobody_named(  # type: ignore[no-untype
     assert ingest(project, small, source, begin=False).card.name == "my"  # the very first may
     ingest(project, small, str(write(frame, tmp_path / "other.csv")))
     before = snapshot(project.data)
-    told = r"my\.csv .*'my'.*'other'.*ingest\.name.* to other"
+    told = r"my\.csv .*'my'.*'other'.*" + ("--name my" if append else r"ingest\.name.* to other")
     with pytest.raises(InputError, match=told):
         ingest(project, small, source, append=append, name="my" if append else None, begin=False)
     assert snapshot(project.data) == before
     if not append:
         assert ingest(project, small, source, name="my").card.name == "my"
+
+
+@pytest.mark.usefixtures("unjudged")
+def test_a_night_without_data_begins_nothing_where_git_knows_of_some(  # type: ignore[no-untyped-def]
+    project, small, frame, tmp_path
+) -> None:
+    """Protects a clone whose data were not pulled from a version that takes the place of them."""
+    source = str(write(frame, tmp_path / "my.csv"))
+    (project.root / "data.dvc").write_text("outs: []")
+    with pytest.raises(InputError, match=r"dvc pull data\.dvc"):
+        ingest(project, small, source, begin=False)
+    assert (project.root / "data.dvc").read_text() == "outs: []"
+    assert ingest(project, small, source, name="my").card.name == "my"
 
 
 @pytest.mark.usefixtures("unjudged")

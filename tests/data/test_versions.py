@@ -127,6 +127,26 @@ def test_a_commit_that_failed_is_made_up_for(committed: Project) -> None:
     assert _git(root, "show", "HEAD:data.dvc") == "two"
 
 
+def test_a_hook_that_asks_or_hangs_is_a_failure(
+    committed: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects the night from waiting for an answer for ever, and from a machine without git."""
+    hook = committed.root / ".git" / "hooks" / "pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\nread answer || exit 1\n")
+    hook.chmod(0o755)
+    (committed.root / "data.dvc").write_text("two")
+    with pytest.raises(S2TXError, match=r"git commit .* failed"):
+        versions.commit_data(committed, "Two")
+    hook.write_text("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr(versions, "_GIT_PATIENCE", 0.5)
+    with pytest.raises(S2TXError, match="timed out"):
+        versions.commit_data(committed, "Two")
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(S2TXError, match=r"git status .*failed"):
+        versions.commit_data(committed, "Two")
+
+
 def test_an_ignored_data_file_is_no_success(committed: Project) -> None:
     """Protects from silence where a rule of .gitignore keeps data.dvc out of git."""
     root = committed.root

@@ -392,7 +392,7 @@ def test_one_night_at_a_time(
 ) -> None:
     """After downtime Prefect starts every missed night at once: one works, the rest step aside."""
     project.cache.mkdir()
-    with FileLock(project.cache / "nightly.lock"):
+    with FileLock(project.night):
         assert night.nightly(root=str(project.root)) is None
         monkeypatch.setattr(night, "nightly", _here(project))
         assert night.main([]) == 0
@@ -411,7 +411,7 @@ def test_a_lock_deeper_in_the_night_is_no_other_night(
     monkeypatch.setattr(night, "_night", wait)
     with pytest.raises(Timeout):
         night.nightly(root=str(project.root))
-    with FileLock(project.cache / "nightly.lock", blocking=False):  # and ours was given back
+    with FileLock(project.night, blocking=False):  # and ours was given back
         assert not calls
 
 

@@ -340,6 +340,7 @@ def test_a_file_is_read_as_ingest_reads_it(
         ),
         (frame.assign(load=True).to_csv(index=False), "'load' holds bool"),
         (text.rpartition(",")[0], r"rows\.csv, line 601"),
+        (text.rpartition(",")[0] + ",1e30", r"rows\.csv, line 601, column 'oil \(C\)': 1e\+30 is"),
     ):
         rows.write_text(broken)
         with pytest.raises(InputError, match=message):
