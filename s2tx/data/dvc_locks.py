@@ -40,33 +40,31 @@ def release(root: Path) -> list[str]:
 
 
 def _release(path: Path) -> list[str]:
+    told: list[str] = []
+
+    def living(at: str, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        kept = [note for note in found if _holds(note)]
+        told.extend(
+            f"{path}: process {note['pid']} ({note['cmd']}) is gone, its note is dropped: {at}"
+            for note in found
+            if note not in kept
+        )
+        return kept
+
     try:
         notes = json.loads(path.read_text(encoding="utf-8"))
-        held = {
-            "write": {at: [note] for at, note in notes.get("write", {}).items()},
-            "read": dict(notes.get("read", {})),
-        }
-        dead = [
-            (kind, at, note)
-            for kind, places in held.items()
-            for at, found in places.items()
-            for note in found
-            if not _holds(note)
-        ]
+        wrote = {at: living(at, [note]) for at, note in notes.get("write", {}).items()}
+        read = {at: living(at, found) for at, found in notes.get("read", {}).items()}
     except (ValueError, AttributeError, TypeError, KeyError):
         write_text(path, "{}")
         return [f"{path} was torn, and is begun anew"]
-    if not dead:
-        return []
-    for kind, at, note in dead:
-        held[kind][at].remove(note)
-    left = {kind: {at: found for at, found in held[kind].items() if found} for kind in held}
-    left["write"] = {at: note for at, (note,) in left["write"].items()}
-    write_text(path, json.dumps(left))
-    return [
-        f"{path}: process {note['pid']} ({note['cmd']}) is gone, its note is dropped: {at}"
-        for _, at, note in dead
-    ]
+    if told:
+        left = {
+            "write": {at: note for at, kept in wrote.items() for note in kept},
+            "read": {at: kept for at, kept in read.items() if kept},
+        }
+        write_text(path, json.dumps(left))
+    return told
 
 
 def _holds(note: dict[str, Any]) -> bool:
