@@ -29,6 +29,7 @@ _LOCKED = re.compile(
     r"Unable to read RWLock-file)",
     re.M,
 )
+_ERROR = re.compile(r"^ERROR: .*", re.M | re.S)
 _EXITED = re.compile(r"failed to run: .*, exited with (\d+)")
 _TAIL = 20  # lines of output that an error quotes
 
@@ -52,7 +53,7 @@ def add_data(project: Project) -> None:
     Raises:
         S2TXError: DVC failed.
     """
-    _dvc(project, "add", "--quiet", "data")
+    _dvc(project, "add", "data")
 
 
 def commit_data(project: Project, message: str) -> None:
@@ -97,7 +98,7 @@ def push(project: Project) -> None:
     Raises:
         S2TXError: the remote cannot be reached, or there is none.
     """
-    _dvc(project, "push", "--quiet", "data.dvc")
+    _dvc(project, "push", "data.dvc")
 
 
 def pull(project: Project) -> None:
@@ -106,7 +107,7 @@ def pull(project: Project) -> None:
     Raises:
         S2TXError: the remote cannot be reached, or lacks it.
     """
-    _dvc(project, "pull", "--quiet", "data.dvc")
+    _dvc(project, "pull", "data.dvc")
 
 
 def not_pushed(project: Project) -> str:
@@ -176,9 +177,10 @@ def _git(project: Project, *words: str) -> str:
 
 
 def _dvc(project: Project, *words: str) -> str:
-    code, output = _run(project, list(words), lambda _: None)
+    code, output = _run(project, list(words), lambda _: None)  # not --quiet: it hides errors too
     if code:
-        raise S2TXError(f"dvc {' '.join(words)} failed: {output.strip()}")
+        said = _ERROR.search(output)
+        raise S2TXError(f"dvc {' '.join(words)} failed: {(said[0] if said else output).strip()}")
     return output
 
 

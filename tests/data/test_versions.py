@@ -77,7 +77,7 @@ def test_the_stage_s_exit_code_survives(repository: Project, code: str, kind: ty
 @pytest.mark.slow
 def test_a_failing_push_says_why(repository: Project) -> None:
     """No remote: an error with DVC's own words."""
-    with pytest.raises(S2TXError, match=r"dvc push .*data\.dvc failed"):
+    with pytest.raises(S2TXError, match=r"dvc push data\.dvc failed: ERROR: .*no remote"):
         versions.push(repository)
 
 
@@ -198,7 +198,8 @@ def test_a_lock_that_a_killed_run_left_blocks_no_night(
     file."""
     lock = repository.root / ".dvc" / "tmp" / "rwlock"
     holder = {"pid": os.getpid(), "cmd": "/usr/bin/dvc repro --single-item first"}
-    notes = json.dumps({"write": {str(repository.root / "a.txt"): holder}, "read": {}})
+    held = {str(repository.root / name): holder for name in ("a.txt", "data")}
+    notes = json.dumps({"write": held, "read": {}})
     lock.write_text(notes[: -20 if torn else None])
     (repository.root / "a.txt").unlink(missing_ok=True)
     monkeypatch.setattr(versions, "PAUSE", 0.01)
@@ -206,6 +207,9 @@ def test_a_lock_that_a_killed_run_left_blocks_no_night(
     versions.reproduce(repository, "first", seen.append)
     assert (repository.root / "a.txt").read_text() == "a"
     assert any("torn" in line if torn else "is dropped" in line for line in seen)
+    lock.write_text(notes[: -20 if torn else None])
+    versions.add_data(repository)
+    assert "dvc repro" not in lock.read_text()
 
 
 def test_a_call_that_is_told_to_stop_ends_dvc(
