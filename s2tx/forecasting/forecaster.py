@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from s2tx.data.age import newest_reading
 from s2tx.data.findings import some
 from s2tx.data.profile import HUGE, take_out_sentinels
 from s2tx.data.read import read_raw
-from s2tx.data.table import Card
 from s2tx.data.times import in_nanoseconds
 from s2tx.errors import InputError, S2TXError
 from s2tx.fingerprint import of_file
@@ -119,14 +119,9 @@ class Forecaster:
             )
         cells = np.stack([_numbers(newest[column], rows) for column in card.variates], axis=1)
         cells, _ = take_out_sentinels(cells, self.bundle.sentinels)
-        huge = np.argwhere(np.abs(cells) > HUGE)
-        if len(huge):
-            row, number = huge[0]
-            raise InputError(
-                f"column {card.variates[number]!r}, row {rows[row]}: {cells[row, number]:g} is "
-                f"beyond {HUGE:g}",
-                "Mend the cell, or leave it empty where a reading is missing",
-            )
+        _require_no_huge(
+            cells, lambda row, number: f"column {card.variates[number]!r}, row {rows[row]}"
+        )
         checked = pd.DataFrame(cells, columns=list(card.variates))
         checked.insert(0, card.time_column, times)
         if checked[list(card.variates)].isna().all(axis=None):
@@ -175,6 +170,21 @@ def _numbers(column: pd.Series, rows: range) -> NDArray[np.float64]:
             "Give a number, or leave the cell empty where a reading is missing",
         )
     return numbers
+
+
+def _require_no_huge(cells: NDArray[np.float64], where: Callable[[int, int], str]) -> None:
+    """Refuse (rows, columns) with a value that no sensor gives; ``where`` names a cell by both.
+
+    Raises:
+        InputError: names the first such cell and its value.
+    """
+    huge = np.argwhere(np.abs(cells) > HUGE)
+    if len(huge):
+        row, number = map(int, huge[0])
+        raise InputError(
+            f"{where(row, number)}: {cells[row, number]:g} is beyond {HUGE:g}",
+            "Mend the cell, or leave it empty where a reading is missing",
+        )
 
 
 @dataclass(frozen=True)
@@ -264,7 +274,7 @@ def forecast(
         raise InputError(f"{output} is a folder", "Name a file with --output")
     name = model_name(current_card(project), params.window)
     bundle, version = load_champion(project, name, params.runtime)
-    frame = current_table(project).frame() if input is None else _read(input, bundle.card)
+    frame = current_table(project).frame() if input is None else _read(input, bundle)
     forecaster = Forecaster(bundle)
     newest = forecaster.newest(frame)
     ahead = forecaster._ahead(newest)
@@ -308,12 +318,13 @@ def forecast(
     return made
 
 
-def _read(path: Path, card: Card) -> pd.DataFrame:
-    """The rows of a file, read as ingest reads it, and its gaps settled as those of ``card`` were.
+def _read(path: Path, bundle: Bundle) -> pd.DataFrame:
+    """The rows of a file, read as ingest reads it, and its gaps settled as in training.
 
     Raises:
         InputError: it cannot be read as such a table.
     """
+    card = bundle.card
     try:
         raw = read_raw(path, time_column=card.time_column, step=card.step)
     except InputError as error:
@@ -327,14 +338,10 @@ def _read(path: Path, card: Card) -> pd.DataFrame:
         return raw.frame
     columns = [column for column in raw.columns if column in card.variates]
     values = raw.frame[columns].to_numpy(np.float64)
-    huge = np.argwhere(np.abs(values) > HUGE)
-    if len(huge):  # while the rows are those of the file
-        row, number = huge[0]
-        raise InputError(
-            f"{path.name}, {raw.places[row]}, column {columns[number]!r}: {values[row, number]:g} "
-            f"is beyond {HUGE:g}",
-            "Mend the cell, or leave it empty where a reading is missing",
-        )
+    cells, _ = take_out_sentinels(values, bundle.sentinels)
+    _require_no_huge(  # while the rows are those of the file
+        cells, lambda row, number: f"{path.name}, {raw.places[row]}, column {columns[number]!r}"
+    )
     facts = regular.look(raw.times, values, card.step_delta)
     if facts.torn:
         return raw.frame  # its rows are refused by their place there

@@ -91,7 +91,7 @@ def load_version(client: MlflowClient, name: str, version: int, runtime: Runtime
             return Bundle.load(bundle, runtime, pick_device(runtime))
     except (RuntimeError, TypeError, ValueError, MemoryError) as error:
         if isinstance(error, MemoryError) or _SHORT.search(str(error)):
-            raise MachineError(_short(called, error)) from None
+            raise _too_little(called, client, error) from None
         raise UnloadableError(
             f"{called} does not fit the model code that is checked out ({error}). "
             "Its own code lies in the registry: serve it with mlflow models serve, or check out "
@@ -103,8 +103,7 @@ def load_version(client: MlflowClient, name: str, version: int, runtime: Runtime
             f"{called} does not load ({type(error).__name__}: {shown})."
         ) from None
     except OSError as error:
-        shown = without_password(error, client.tracking_uri)
-        raise MachineError(_short(called, shown)) from None
+        raise _too_little(called, client, error) from None
 
 
 def _fetch(client: MlflowClient, entry: ModelVersion, called: str, folder: Path) -> Path:
@@ -122,14 +121,14 @@ def _fetch(client: MlflowClient, entry: ModelVersion, called: str, folder: Path)
         # MLflow says the same of files that are absent and of a disk that is full.
         if not client.list_artifacts(entry.run_id, inside):
             raise
-        shown = without_password(error, client.tracking_uri)
-        raise MachineError(_short(called, shown)) from None
+        raise _too_little(called, client, error) from None
 
 
-def _short(called: str, error: object) -> str:
+def _too_little(called: str, client: MlflowClient, error: Exception) -> MachineError:
     free = shutil.disk_usage(tempfile.gettempdir()).free / 2**30
-    return (
-        f"{called} is in the registry, and this machine could not take it in ({error}). Nothing is "
+    shown = without_password(error, client.tracking_uri)
+    return MachineError(
+        f"{called} is in the registry, and this machine could not take it in ({shown}). Nothing is "
         f"known to be wrong with it: see to memory, and to the disk of {tempfile.gettempdir()}, "
         f"where {free:.1f} GiB are free."
     )

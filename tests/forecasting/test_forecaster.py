@@ -18,7 +18,7 @@ from s2tx.data.read import CARD_FILE
 from s2tx.errors import InputError, S2TXError
 from s2tx.fingerprint import of_file
 from s2tx.forecasting import SERVE
-from s2tx.forecasting.forecaster import Forecast, Forecaster, forecast
+from s2tx.forecasting.forecaster import Forecast, Forecaster, _read, forecast
 from s2tx.params import Params
 from s2tx.paths import Project, write_text
 from s2tx.registry.package import register
@@ -363,6 +363,19 @@ def test_the_gaps_of_a_file_are_settled_as_ingest_settles_them(
     pd.concat([torn, torn.tail(1).assign(load=1.0)]).to_csv(rows, index=False)
     with pytest.raises(InputError, match="after the row before it"):
         forecast(in_service, tiny, input=rows)
+
+
+def test_a_sentinel_of_a_file_may_be_huge(
+    tiny: Params, frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    """Protects files with a code for no reading that the night takes out."""
+    frame.loc[590, "load"] = 1e30
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    bundle = tiny_bundle(tiny_table(), tiny)
+    with pytest.raises(InputError, match=r"rows\.csv, line 592, column 'load': 1e\+30 is beyond"):
+        _read(tmp_path / "rows.csv", bundle)
+    coded = dataclasses.replace(bundle, sentinels=(1e30,))
+    assert len(_read(tmp_path / "rows.csv", coded)) == len(frame)
 
 
 def test_rows_that_were_not_validated_yet_are_not_passed_over(
