@@ -164,17 +164,17 @@ def main() -> int:
     if device.type == "cuda" and not torch.cuda.is_available():
         print("torch finds no CUDA device; rehearse with --device cpu", file=sys.stderr)
         return 1
-    params = read_params()
+    params, recipes = read_params(), {name: read_params(name) for name in ("paper", "best")}
     rehearsal = device.type == "cpu"
     checks = {
         "scan_parity": gpu_scan.parity(device),
         "scan_repeatable": gpu_scan.repeatable(device),
-        "model_parity": model_parity(params, device),
+        **{f"model_parity_{name}": model_parity(each, device) for name, each in recipes.items()},
     }
     if not rehearsal:
         checks["scan_captured"] = gpu_scan.captured(device)
         checks["scan_speed"] = gpu_scan.speed(device)
-        checks |= steps(params, device)
+        checks |= steps(recipes["paper"], device)
     runs = short_training(params, device, *((2, 64) if rehearsal else (params.train.epochs, 1)))
     checks |= {f"training_{precision}": run for precision, run in runs.items()}
     for name, check in checks.items():

@@ -1,10 +1,10 @@
 """One forecast on one thread, and the scoring of every test window of ETTh1.
 
-``python -m benchmarks.inference`` saves an untrained model as a bundle, loads it as the product
-does, and times one forecast: from data frame to data frame, from rows to rows, and the network
-alone; beside the first version, PatchTST and iTransformer. Then all score the 2,785 test windows
-of ETTh1 (``S2TX_BENCHMARK_DATA`` names the folder of ``ETTh1.csv``; without it, as many random
-ones). Writes ``results/inference.json``.
+``python -m benchmarks.inference`` saves an untrained model of recipe ``paper`` as a bundle, loads
+it as the product does, and times one forecast: from data frame to data frame, from rows to rows,
+and the network alone; beside recipe ``best``, the first version, PatchTST and iTransformer. Then
+all score the 2,785 test windows of ETTh1 (``S2TX_BENCHMARK_DATA`` names the folder of
+``ETTh1.csv``; without it, as many random ones). Writes ``results/inference.json``.
 """
 
 from __future__ import annotations
@@ -44,13 +44,14 @@ from s2tx.data.table import Card, Table
 from s2tx.evaluation.metrics import score
 from s2tx.fingerprint import of_file
 from s2tx.forecasting.forecaster import Forecaster
-from s2tx.params import Params
+from s2tx.params import Params, WindowParams
 from s2tx.training.bundle import Bundle, Predictor
 
 ROWS, WINDOWS = 17_420, 2785
 VARIATES = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
 CPU = torch.device("cpu")
 OURS, NETWORK, WHOLE = "ours", "ours, the network alone", "ours, data frame to data frame"
+BEST = "ours, `best`"
 
 
 def etth1() -> Table:
@@ -71,12 +72,13 @@ def etth1() -> Table:
     return Table(card, times.as_unit("ns"), values)
 
 
-def networks(params: Params) -> tuple[dict[str, nn.Module], dict[str, str]]:
+def networks(params: Params, best: Params) -> tuple[dict[str, nn.Module], dict[str, str]]:
     """Who takes part, untrained and in evaluation mode; and who does not, and why."""
     model, window, n_variates = params.model, params.window, len(VARIATES)
     torch.manual_seed(0)
     builders: dict[str, Callable[[], nn.Module]] = {
         OURS: lambda: zoo.build(model, window, n_variates, params.runtime, CPU),
+        BEST: lambda: zoo.build(best.model, best.window, n_variates, best.runtime, CPU),
         "ours on torch alone": lambda: zoo.build(
             model, window, n_variates, torch_alone(params.runtime), CPU
         ),
@@ -94,7 +96,12 @@ def networks(params: Params) -> tuple[dict[str, nn.Module], dict[str, str]]:
 
 
 def forecasts(
-    made: dict[str, nn.Module], params: Params, table: Table, scaler: Scaler, folder: Path
+    made: dict[str, nn.Module],
+    windows: dict[str, WindowParams],
+    params: Params,
+    table: Table,
+    scaler: Scaler,
+    folder: Path,
 ) -> dict[str, Call]:
     """Calls that forecast from the newest window."""
     unsaved = Bundle(
@@ -111,7 +118,8 @@ def forecasts(
         "ours, rows to rows": lambda: forecaster.bundle.forecast(rows),
     }
     for name, network in (made | {OURS: forecaster.bundle.network}).items():
-        calls[f"{name}, the network alone"] = _inference(network, x_BLD)
+        read_BLD = x_BLD[:, -windows[name].look_back :].contiguous()
+        calls[f"{name}, the network alone"] = _inference(network, read_BLD)
     return calls
 
 
@@ -128,16 +136,17 @@ def main() -> int:
     quick = options("inference", __doc__)
     result: dict[str, Any] = {"conditions": conditions()}
     print(result["conditions"])
-    params, table = read_params(), etth1()
+    params, best, table = read_params("paper"), read_params("best"), etth1()
     borders = find_borders(len(table.times), table.card, params.data, params.window)
     scaler = Scaler.fit(table.values[: borders.train])
     origins = borders.origins("test", params.window.look_back, params.window.horizon)
-    made, not_run = networks(params)
+    made, not_run = networks(params, best)
+    windows = {name: best.window if name == BEST else params.window for name in made}
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        calls = forecasts(made, params, table, scaler, Path(folder))
+        calls = forecasts(made, windows, params, table, scaler, Path(folder))
         times = race(calls, 20 if quick else 300, slot=0.0)
     torch.set_num_threads(threads)
     latency = {
@@ -158,12 +167,12 @@ def main() -> int:
         ],
     )
 
-    def scoring(network: nn.Module) -> Call:
-        predictor = Predictor(network, params.window, scaler, CPU)
+    def scoring(network: nn.Module, window: WindowParams) -> Call:
+        predictor = Predictor(network, window, scaler, CPU)
         some = origins[:: 20 if quick else 1]
         return lambda: score(predictor, table, some, scaler, params.evaluate.batch_size)
 
-    calls = {name: scoring(network) for name, network in made.items()}
+    calls = {name: scoring(network, windows[name]) for name, network in made.items()}
     batch = summary(race(calls, 2 if quick else 7, slot=0.0), OURS)
     title = f"score {len(origins)} windows of {table.card.name} on {threads} threads"
     show_times(title, batch, not_run)

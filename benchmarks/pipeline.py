@@ -1,7 +1,8 @@
 """Real data through the whole pipeline, each set in a fresh clone: scores, receipts and times.
 
 ``python -m benchmarks.pipeline --data-dir FOLDER [NAME ...]`` ingests the benchmark files found in
-FOLDER, runs ``dvc repro`` twice, and writes ``results/pipeline.json``.
+FOLDER, runs ``dvc repro`` twice, and writes ``results/pipeline.json``. The settings are those of
+recipe ``best``, with what was found for the data set.
 """
 
 from __future__ import annotations
@@ -11,34 +12,24 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.project import Clone, write_results
+from benchmarks.project import Clone, read_params, write_results
 from s2tx.data.catalog import find
 
-# ETTh1 with the paper-like recipe; the others with short training, to see them through.
+# What else than by the recipe: a short training where a whole one takes a quarter of an hour.
 RUNS: dict[str, dict[str, Any]] = {
-    "ETTh1": {
-        "model.dropout": 0.3,
-        "train.batch_size": 128,
-        "train.epochs": 6,
-        "train.stride": 1,
-    },
-    "Exchange": {"window.look_back": 336, "window.short_look_back": 168, "train.epochs": 2},
-    "Weather": {
-        "window.look_back": 336,
-        "window.short_look_back": 168,
-        "train.epochs": 1,
-        "train.stride": 8,
-        "baseline.train.epochs": 1,
-    },
+    "ETTh1": {},
+    "Exchange": {},
+    "Weather": {"train.epochs": 1, "baseline.train.epochs": 1},
 }
 
 
 def measure(name: str, file: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """One data set from its file to its report."""
     with Clone.fresh() as clone:
-        clone.set(settings)
+        found = read_params().study.recipes["best"].data_sets.get(name, {})
+        changed = clone.set({**found, **settings})
         return {
-            "settings": settings,
+            "settings": changed,
             "seconds": {
                 "ingest": clone.run("s2tx", "ingest", name, "--from", str(file.resolve())),
                 "dvc repro": clone.run("dvc", "repro"),

@@ -21,6 +21,7 @@ import yaml
 from s2tx import fingerprint
 from s2tx.params import Params, RuntimeParams, load_params
 from s2tx.paths import write_text
+from s2tx.studies.settings import Cell, resolve
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
@@ -45,10 +46,11 @@ class Clone:
         paths = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
         return {**os.environ, "PATH": os.pathsep.join(paths), "PYTHONPATH": str(self.root)}
 
-    def set(self, settings: dict[str, Any]) -> None:
-        """Change ``params.yaml``; keys are dotted."""
+    def set(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Change ``params.yaml``; keys are dotted. Returns those that were not so before."""
         path = self.root / "params.yaml"
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        changed = {}
         for key, value in settings.items():
             *sections, last = key.split(".")
             node = tree
@@ -56,8 +58,10 @@ class Clone:
                 node = node[section]
             if last not in node:
                 raise KeyError(key)
-            node[last] = value
+            if node[last] != value:
+                node[last] = changed[key] = value
         path.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
+        return changed
 
     def run(self, *command: str) -> float:
         """Run a command to its end; returns the seconds it took."""
@@ -84,9 +88,13 @@ def torch_alone(runtime: RuntimeParams) -> RuntimeParams:
     return dataclasses.replace(runtime, scan="reference", layers="reference")
 
 
-def read_params() -> Params:
-    """The project's ``params.yaml``."""
-    return load_params(ROOT / "params.yaml")
+def read_params(recipe: str | None = None) -> Params:
+    """The project's ``params.yaml``, or with model, training and window of a recipe on ETTh1."""
+    params = load_params(ROOT / "params.yaml")
+    if recipe is None:
+        return params
+    setting = resolve(Cell("ETTh1", params.window.horizon, recipe, params.train.seed), params)
+    return dataclasses.replace(setting.params, train=setting.train)
 
 
 def write_results(

@@ -1,10 +1,10 @@
 """Time and memory as the look-back and the number of variates grow.
 
-``python -m benchmarks.scaling`` runs forward and backward passes of S2TX, of the same on torch
-alone and of PatchTST, each in a process of its own, in turn, and writes ``results/scaling.json``
-and ``docs/images/scaling.png``. Along the look-back the number of global patches and the short
-look-back are fixed, so that time should stay what it is; along the variates it should grow as they
-do.
+``python -m benchmarks.scaling`` runs forward and backward passes of recipe ``paper``, of the same
+on torch alone and of PatchTST, each in a process of its own, in turn, and writes
+``results/scaling.json`` and ``docs/images/scaling.png``. Along the look-back the number of global
+patches and the short look-back are fixed, so that time should stay what it is; along the variates
+it should grow as they do.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def both_ways(
     kind: str, look_back: int, n_variates: int, batch: int, global_patches: int | None
 ) -> Call:
     """The same, as it comes."""
-    params = read_params()
+    params = read_params("paper")
     window = dataclasses.replace(params.window, look_back=look_back)
     model = params.model
     if global_patches is not None:
@@ -190,7 +190,7 @@ def main() -> int:
     quick = options("scaling", __doc__)
     result: dict[str, Any] = {"conditions": conditions()}
     print(result["conditions"])
-    look_back = read_params().window.look_back
+    look_back = read_params("paper").window.look_back
     lengths = {
         length: {"look_back": length, "n_variates": 7, "batch": BATCH, "global_patches": PATCHES}
         for length in (LOOK_BACKS[:2] if quick else LOOK_BACKS)

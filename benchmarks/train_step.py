@@ -1,9 +1,9 @@
 """One training step: ours, its first version, its torch path, PatchTST and iTransformer.
 
-``python -m benchmarks.train_step`` takes the paper's settings (batch 128, 7 variates, L 672,
-dropout 0.3, the rest from ``params.yaml``) and the step of ``s2tx.training.fit``: forward, loss,
-backward, clipped gradients, AdamW, averaged weights; everyone takes the same. It says how far ours
-is from the floor (see ``benchmarks/floor.py``) and writes ``results/train_step.json``.
+``python -m benchmarks.train_step`` takes recipe ``paper`` of ``params.yaml`` (batch 128, L 672) on
+7 variates and the step of ``s2tx.training.fit``: forward, loss, backward, clipped gradients, AdamW,
+averaged weights; everyone takes the same, and recipe ``best`` runs beside. It says how far ours is
+from the floor (see ``benchmarks/floor.py``) and writes ``results/train_step.json``.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from benchmarks.measure import (
 )
 from benchmarks.project import read_params, torch_alone, write_results
 from s2tx import zoo
-from s2tx.params import ModelParams, RuntimeParams, TrainParams, WindowParams, as_dict
+from s2tx.params import Params, RuntimeParams, TrainParams, WindowParams, as_dict
 from s2tx.training import optimise
 
-BATCH, VARIATES, DROPOUT = 128, 7, 0.3
-OURS, FIRST, TORCH = "ours", "first version", "ours on torch alone"
+VARIATES = 7
+OURS, BEST, FIRST, TORCH = "ours", "ours, `best`", "first version", "ours on torch alone"
 MATMUL, COPY = 2048, 64 * 2**20  # the ceilings: side of the matrices, numbers copied
 
 
@@ -69,23 +69,23 @@ def training_step(
     return step
 
 
-def contestants(
-    model: ModelParams, window: WindowParams, runtime: RuntimeParams, n_variates: int
-) -> dict[str, Callable[[], nn.Module]]:
+def contestants(paper: Params, best: Params, n_variates: int) -> dict[str, Callable[[], nn.Module]]:
     """Who takes part: name to builder, each from the same seed."""
+    model, window = paper.model, paper.window
 
-    def ours(some: RuntimeParams) -> nn.Module:
+    def ours(params: Params, runtime: RuntimeParams) -> nn.Module:
         torch.manual_seed(0)
-        return zoo.build(model, window, n_variates, some, torch.device("cpu"))
+        return zoo.build(params.model, params.window, n_variates, runtime, torch.device("cpu"))
 
     def patchtst(steps: int, residual: bool) -> nn.Module:
         return peers.PatchTST(model, window.horizon, steps, residual)
 
     long, short = window.look_back, window.short_look_back
     return {
-        OURS: lambda: ours(runtime),
+        OURS: lambda: ours(paper, paper.runtime),
+        BEST: lambda: ours(best, best.runtime),
         FIRST: lambda: peers.FirstVersion().network(model, window, n_variates),
-        TORCH: lambda: ours(torch_alone(runtime)),
+        TORCH: lambda: ours(paper, torch_alone(paper.runtime)),
         f"PatchTST, {long} steps": lambda: patchtst(long, True),
         f"PatchTST, {short} steps": lambda: patchtst(short, True),
         f"PatchTST, {long} steps, fused attention": lambda: patchtst(long, False),
@@ -103,12 +103,13 @@ def ceilings() -> dict[str, Call]:
 
 
 def report_floor(
-    network: nn.Module, model: ModelParams, window: WindowParams, times: dict[str, list[float]]
+    network: nn.Module, params: Params, times: dict[str, list[float]]
 ) -> dict[str, Any]:
     """Count, divide by the ceilings' best times, print and return."""
-    works = floor.parts(model, window, BATCH, VARIATES)
+    model, window, batch = params.model, params.window, params.train.batch_size
+    works = floor.parts(model, window, batch, VARIATES)
     n_parameters = sum(each.numel() for each in network.parameters())
-    moved = floor.bytes_moved(works, n_parameters, window, BATCH, VARIATES)
+    moved = floor.bytes_moved(works, n_parameters, window, batch, VARIATES)
     flops, bandwidth = 2 * MATMUL**3 / min(times["matmul"]), 8 * COPY / min(times["copy"])
     least = floor.floor_seconds(
         sum(work.multiply_adds for work in works.values()), moved, flops, bandwidth
@@ -151,30 +152,32 @@ def main() -> int:
     quick = options("train_step", __doc__)
     result: dict[str, Any] = {"conditions": conditions()}
     print(result["conditions"])
-    params = read_params()
-    model, window = dataclasses.replace(params.model, dropout=DROPOUT), params.window
-    networks, not_run = gather(contestants(model, window, params.runtime, VARIATES))
-    x_BLD, y_BHD = random_batch(window, BATCH, VARIATES)
+    params, best = read_params("paper"), read_params("best")
+    batch = params.train.batch_size
+    networks, not_run = gather(contestants(params, best, VARIATES))
+    x_BLD, y_BHD = random_batch(params.window, batch, VARIATES)
+    inputs = {BEST: x_BLD[:, -best.window.look_back :].contiguous()}
 
     def recipe(name: str) -> Any:
         return peers.FirstVersion().module("s2tx.training.optimise") if name == FIRST else optimise
 
     steps = {
-        name: training_step(network, params.train, x_BLD, y_BHD, recipe(name))
+        name: training_step(network, params.train, inputs.get(name, x_BLD), y_BHD, recipe(name))
         for name, network in networks.items()
     }
     times = race(steps | ceilings(), 3 if quick else 15, slot=0.3)
     found = summary({name: times[name] for name in steps}, OURS)
-    show_times(f"one training step, batch {BATCH}, {VARIATES} variates", found, not_run)
+    show_times(f"one training step, batch {batch}, {VARIATES} variates", found, not_run)
     result |= {
-        "batch": BATCH,
+        "batch": batch,
         "variates": VARIATES,
-        "model": as_dict(model),
-        "window": as_dict(window),
+        "model": as_dict(params.model),
+        "window": as_dict(params.window),
+        "best": {"model": as_dict(best.model), "window": as_dict(best.window)},
         "train": as_dict(params.train),
         "times": found,
         "not_run": not_run,
-        "floor": report_floor(networks[OURS], model, window, times),
+        "floor": report_floor(networks[OURS], params, times),
     }
 
     def times_ours(name: str) -> float | None:

@@ -12,6 +12,7 @@ from s2tx.data.table import Card, Table
 from s2tx.params import Network, Params
 from s2tx.specs import DLinearParams, ITransformerParams, NaiveParams, PatchTSTParams, SSTParams
 
+# Small, and with the published parts, whatever params.yaml takes of them.
 SMALL_MODEL = {
     "width": 8,
     "heads": 2,
@@ -24,8 +25,22 @@ SMALL_MODEL = {
     "local_patch": 6,
     "local_stride": 3,
     "window": 3,
+    "dropout": 0.1,
+    "cross_attention": True,
+    "skip_missing": True,
+    "head_tokens": "all",
+    "linear_member": False,
+    "final_norm": "layer",
+    "local_norm": "before",
 }
-SMALL_TRAIN = {"epochs": 2, "batch_size": 32, "stride": 2, "checkpoint_steps": 3}
+SMALL_TRAIN = {
+    "epochs": 2,
+    "batch_size": 32,
+    "learning_rate": 0.002,
+    "select": "best",
+    "stride": 2,
+    "checkpoint_steps": 3,
+}
 
 
 def specs(params: Params) -> dict[str, Network]:

@@ -196,3 +196,12 @@ def test_recipes_are_data(params: Params) -> None:
         assert isinstance(recipe, RecipeParams)
         for section in dataclasses.asdict(recipe).values():
             assert isinstance(section, dict)
+
+
+def test_what_is_trained_by_default_is_the_recipe_that_is_published(params: Params) -> None:
+    """Protects a user from a model that no figure of ours speaks of."""
+    best = params.study.recipes["best"]
+    for section, own in (("model", "name"), ("train", "seed"), ("window", "horizon")):
+        default = as_dict(getattr(params, section))
+        del default[own]
+        assert getattr(best, section) == default, section
