@@ -205,3 +205,16 @@ def test_what_is_trained_by_default_is_the_recipe_that_is_published(params: Para
         default = as_dict(getattr(params, section))
         del default[own]
         assert getattr(best, section) == default, section
+
+
+def test_a_users_own_settings_change_no_recipe(params: Params) -> None:
+    """Protects the published cells from what somebody trains: a recipe says all that it means."""
+    own = replace(
+        params,
+        window=replace(params.window, look_back=480, short_look_back=96, horizon=24),
+        model=replace(params.model, width=8, dropout=0.2, infill_season=12),
+        train=replace(params.train, epochs=1, batch_size=16, seed=1),
+    )
+    for recipe in params.study.recipes:
+        cell = Cell("ETTh1", 96, recipe, 2024)
+        assert resolve(cell, own).key == resolve(cell, params).key, recipe
