@@ -62,6 +62,7 @@ def examine(project: Project) -> list[Check]:
             ("torch", _torch, "Set runtime.device to auto in params.yaml, or mend the driver"),
             ("backends", _backends, "Set runtime.scan and runtime.layers to auto in params.yaml"),
             ("data", _data, "Bring them back: dvc pull data.dvc; or others in: s2tx ingest"),
+            ("season", _season, "Set model.infill_season to that in params.yaml, or to null"),
             ("freshness", _age, "See why the source brings nothing newer"),
             ("DVC remote", _remote, "See: dvc remote list; then dvc push"),
             ("git", _git, _NO_COMMIT),
@@ -124,6 +125,20 @@ def _age(project: Project) -> str:
     published = current.frame[list(current.card.variates)].to_numpy(np.float64)
     values, _ = take_out_sentinels(published, params.validate.sentinels)
     return require_recent(newest_reading(current.times, values), params.ingest.max_age_hours)
+
+
+def _season(project: Project) -> str:
+    """What comes back after so many steps is what the estimates of missing values build on."""
+    from s2tx.evaluation.evaluate import season_of
+
+    model, card = load_params(project.params).model, read_current(project).card
+    if not model.infill or model.infill_season is None:
+        return "no estimate builds on one"
+    own = season_of(card.step_delta)
+    found = f"estimates build on {model.infill_season} steps of {card.step}"
+    if model.infill_season % own:
+        raise _NotOkError(f"{found}: no multiple of the {own} of {card.name}")
+    return found
 
 
 def _remote(project: Project) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from s2tx.evaluation.evaluate import season_of
 from s2tx.forecasting import SERVE
 from s2tx.ops import doctor
 from s2tx.params import Params
@@ -127,6 +128,30 @@ def test_an_unreachable_server_is_found(project: Project, monkeypatch: pytest.Mo
     assert not any("secret" in check.found for check in found.values())
     monkeypatch.setattr(store, "connect", lambda _: None)
     assert _by_name(project)["MLflow"].found == "http://me:***@127.0.0.1:9"
+
+
+@pytest.mark.parametrize(
+    ("step", "season", "ok"),
+    [("1h", 24, True), ("1h", 168, True), ("15min", 24, False), ("1D", 24, False), ("1D", 7, True),
+     ("15min", None, True)],
+)  # fmt: skip
+def test_a_season_that_is_not_the_datas_is_found(
+    project: Project,
+    tiny: Params,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    season: int | None,
+    ok: bool,
+) -> None:
+    """Protects quarter-hourly readings from estimates that build on the value of six hours ago."""
+    params = dataclasses.replace(tiny, model=dataclasses.replace(tiny.model, infill_season=season))
+    monkeypatch.setattr(doctor, "load_params", lambda _: params)
+    table = tiny_table()
+    card = dataclasses.replace(table.card, step=step)
+    monkeypatch.setattr(doctor, "read_current", lambda _: dataclasses.replace(table, card=card))
+    found = _by_name(project)["season"]
+    assert found.ok == ok
+    assert ok or f"no multiple of the {season_of(card.step_delta)} of tiny" in found.found
 
 
 def test_a_check_that_breaks_is_a_finding(tmp_path: Path) -> None:
