@@ -151,18 +151,19 @@ def _scores(runs: dict[str, Any]) -> Iterator[str]:
         span = f"{window['look_back']} → {window['horizon']}"
         yield f"| {name} | {span} | {run['metrics']['windows']} | {' | '.join(scores)} |"
     yield ""
-    settings = "; ".join(f"{name} with {_settings(run)}" for name, run in runs.items())
+    settings = "".join(
+        f"; {name} with {_settings(run)}" for name, run in runs.items() if run.get("settings")
+    )
     commits = {run["receipt"]["code"][:8] for run in runs.values() if "receipt" in run}
     yield (
-        "This table shows that the pipeline runs on them, not what can be reached: the S2TX is "
-        f"neither `paper` nor `best`, but section `model` as it was at commit "
-        f"{', '.join(f'`{each}`' for each in sorted(commits))}; {settings}."
+        "The S2TX is `best`, as `params.yaml` has it for any table, at commit "
+        f"{', '.join(f'`{each}`' for each in sorted(commits))}{settings}."
     )
 
 
 def _settings(run: dict[str, Any]) -> str:
     """What of ``params.yaml`` a run had changed."""
-    return ", ".join(f"`{key}` {value}" for key, value in run.get("settings", {}).items())
+    return ", ".join(f"`{key}` {json.dumps(value)}" for key, value in run["settings"].items())
 
 
 def main() -> int:
