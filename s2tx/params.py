@@ -128,7 +128,7 @@ class WindowParams:
             self.short_look_back <= self.look_back,
             "short_look_back",
             self.short_look_back,
-            f"give at most look_back ({self.look_back})",
+            f"give at most look_back ({self.look_back}), of which it is the newest steps",
         )
 
 
@@ -254,6 +254,12 @@ class TrainParams:
             "patience",
             self.patience,
             "give 1 or more epochs, or null for none",
+        )
+        _check(
+            self.patience is None or self.select == "best",
+            "patience",
+            self.patience,
+            "give select: best beside it, as the last epoch is then one that did not improve",
         )
 
 

@@ -75,6 +75,7 @@ def test_an_unknown_key_is_named(tmp_path: Path, key: str) -> None:
         ("train.epochs", 2.5),
         ("train.epochs", True),
         ("train.epochs", 0),
+        ("train.patience", 2),  # beside select: last
         ("train.seed", -1),
         ("train.seed", 2**46),
         ("train.learning_rate", -1.0),

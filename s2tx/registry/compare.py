@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from s2tx.data.missing import Mask
 from s2tx.data.scaling import Scaler
-from s2tx.data.split import find_borders
+from s2tx.data.split import Borders, find_borders
 from s2tx.data.table import Table
 from s2tx.errors import InputError, S2TXError
 from s2tx.evaluation.bootstrap import block_bootstrap
@@ -132,18 +132,32 @@ def require_unseen(
         params: ``data`` is read.
 
     Raises:
-        IncomparableError: they do not.
-        InputError: a part of the table holds no window.
+        IncomparableError: they do not, or a part of the table is too short for the model.
     """
     if seen_until is None:
         return
-    borders = find_borders(len(table.times), table.card, params.data, model.window)
+    borders = _borders(model, who, table, params)
     first = table.times[borders.validation]
     if pd.to_datetime(seen_until, utc=True) >= pd.to_datetime(first, utc=True):
         raise IncomparableError(
             f"the {who} was trained and validated on rows up to {seen_until}, and the test rows of "
             f"{table.card.name} begin at {first}: it has seen some of them." + _anew(who)
         )
+
+
+def _borders(model: Bundle, who: str, table: Table, params: Params) -> Borders:
+    """The parts of the table, each of which holds a window of the model's: whatever params say now,
+    a model looks back as far as it was trained to.
+
+    Raises:
+        IncomparableError: one holds none.
+    """
+    try:
+        return find_borders(len(table.times), table.card, params.data, model.window)
+    except InputError as error:
+        raise IncomparableError(
+            f"the {who} looks back {model.window.look_back} steps, and {error.what}."
+        ) from None
 
 
 def _anew(who: str) -> str:
@@ -167,8 +181,9 @@ def _require_own_rows(model: Bundle, who: str, table: Table, params: Params) -> 
     rows must not be among them.
 
     Raises:
-        IncomparableError: the table has other columns or another step than the model; or the model
-            is of this version of the data, and its scaler not of the train rows.
+        IncomparableError: the table has other columns or another step than the model, or is too
+            short for it; or the model is of this version of the data, and its scaler not of the
+            train rows.
     """
     for what, its, now in (
         ("variates", model.card.variates, table.card.variates),
@@ -178,9 +193,9 @@ def _require_own_rows(model: Bundle, who: str, table: Table, params: Params) -> 
             raise IncomparableError(
                 f"the {who} forecasts {what} {its}, and those of {table.card.name} are {now}."
             )
+    borders = _borders(model, who, table, params)
     if model.card.sha256 != table.card.sha256:
         return
-    borders = find_borders(len(table.times), table.card, params.data, model.window)
     ours, theirs = Scaler.fit(table.values[: borders.train]), model.scaler
     apart = np.stack([theirs.mean - ours.mean, theirs.std - ours.std]) / ours.std
     if np.abs(apart).max() > _ROUNDING:

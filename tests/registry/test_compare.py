@@ -49,6 +49,19 @@ def test_models_with_other_look_backs_meet_on_the_same_windows(tiny: Params) -> 
     assert (one.champion, one.challenger) == (other.challenger, other.champion)
 
 
+def test_a_champion_too_long_for_the_table_is_named(tiny: Params) -> None:
+    """Protects from advice to mend settings that a model in service no longer asks: what look-back
+    is too long is its own, in a newer version of the data as in its own."""
+    far = dataclasses.replace(tiny, window=dataclasses.replace(tiny.window, look_back=450))
+    old, new = tiny_bundle(tiny_table(1000), far, shift=0.0), tiny_bundle(tiny_table(), tiny)
+    named = "^the champion looks back 450 steps, and the train part of tiny, 420 of 600 rows, holds"
+    for table in (tiny_table(), tiny_table(seed=1)):
+        with pytest.raises(IncomparableError, match=named):
+            compare(old, new, table, tiny_mask(table, tiny), tiny)
+    with pytest.raises(IncomparableError, match=named):
+        require_unseen(old, "champion", "2024-01-05", tiny_table(), tiny)
+
+
 @pytest.mark.parametrize("tail", [0, 5])
 def test_scores_are_those_of_the_evaluation(tiny: Params, tail: int) -> None:
     """The gate and the report must speak of the same numbers, with inputs missing too."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -63,11 +64,27 @@ def test_two_runs_give_the_same_bits(small: Params, tmp_path: Path) -> None:
     assert first != weights(table, other, tmp_path / "c")
 
 
-@pytest.mark.parametrize("step", [1, 4, 7, 9])
-def test_a_killed_run_ends_with_the_same_bits(small: Params, tmp_path: Path, step: int) -> None:
-    """Protects a night's work: dropout, which member forecasts, order, rate, averages and history
-    all resume."""
-    table, small = make_table(), replace(small, model=replace(small.model, linear_member=True))
+@pytest.mark.parametrize(
+    ("step", "select", "norm"), [(1, "best", "layer"), (4, "last", "batch"), (7, "best", "batch"),
+                                 (9, "last", "layer")],
+)  # fmt: skip
+def test_a_killed_run_ends_with_the_same_bits(
+    small: Params,
+    tmp_path: Path,
+    step: int,
+    select: Literal["best", "last"],
+    norm: Literal["layer", "batch"],
+) -> None:
+    """Protects a night's work: dropout, which member forecasts, order, rate, averages, what norms
+    remember, what is kept, and history all resume."""
+    model = replace(
+        small.model,
+        linear_member=True,
+        final_norm=norm,
+        local_norm="after" if norm == "batch" else "before",
+    )
+    table = make_table()
+    small = replace(small, model=model, train=replace(small.train, select=select))
     whole = weights(table, small, tmp_path / "whole")
     with pytest.raises(Killed):
         weights(table, small, tmp_path / "cut", KillAt(step))
