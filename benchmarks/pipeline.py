@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.project import Clone, read_params, write_results
 from s2tx.data.catalog import find
+from s2tx.params import as_dict
 
 # What else than by the recipe: a short training where a whole one takes a quarter of an hour.
 RUNS: dict[str, dict[str, Any]] = {
@@ -26,8 +27,14 @@ RUNS: dict[str, dict[str, Any]] = {
 def measure(name: str, file: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """One data set from its file to its report."""
     with Clone.fresh() as clone:
-        found = read_params().study.recipes["best"].data_sets.get(name, {})
-        changed = clone.set({**found, **settings})
+        best = read_params("best", name)
+        sections = {each: as_dict(getattr(best, each)) for each in ("model", "window", "train")}
+        found = {
+            f"{section}.{key}": value
+            for section, own in sections.items()
+            for key, value in own.items()
+        }
+        changed = clone.set(found | settings)
         return {
             "settings": changed,
             "seconds": {

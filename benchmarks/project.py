@@ -88,12 +88,12 @@ def torch_alone(runtime: RuntimeParams) -> RuntimeParams:
     return dataclasses.replace(runtime, scan="reference", layers="reference")
 
 
-def read_params(recipe: str | None = None) -> Params:
-    """The project's ``params.yaml``, or with model, training and window of a recipe on ETTh1."""
+def read_params(recipe: str | None = None, data: str = "ETTh1") -> Params:
+    """The project's ``params.yaml``, or with model, training and window of a recipe on ``data``."""
     params = load_params(ROOT / "params.yaml")
     if recipe is None:
         return params
-    setting = resolve(Cell("ETTh1", params.window.horizon, recipe, params.train.seed), params)
+    setting = resolve(Cell(data, params.window.horizon, recipe, params.train.seed), params)
     return dataclasses.replace(setting.params, train=setting.train)
 
 

@@ -151,13 +151,13 @@ def _scores(runs: dict[str, Any]) -> Iterator[str]:
         span = f"{window['look_back']} → {window['horizon']}"
         yield f"| {name} | {span} | {run['metrics']['windows']} | {' | '.join(scores)} |"
     yield ""
-    settings = "".join(
-        f"; {name} with {_settings(run)}" for name, run in runs.items() if run.get("settings")
+    settings = "; ".join(
+        f"{name} with {_settings(run)}" for name, run in runs.items() if run.get("settings")
     )
     commits = {run["receipt"]["code"][:8] for run in runs.values() if "receipt" in run}
     yield (
-        "The S2TX is `best`, as `params.yaml` has it for any table, at commit "
-        f"{', '.join(f'`{each}`' for each in sorted(commits))}{settings}."
+        "The S2TX is recipe `best` of each set. Beside `params.yaml` of the time (commit "
+        f"{', '.join(f'`{each}`' for each in sorted(commits))}) that is {settings}."
     )
 
 

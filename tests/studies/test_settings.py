@@ -200,11 +200,12 @@ def test_recipes_are_data(params: Params) -> None:
 
 def test_what_is_trained_by_default_is_the_recipe_that_is_published(params: Params) -> None:
     """Protects a user from a model that no figure of ours speaks of."""
-    best = params.study.recipes["best"]
-    for section, own in (("model", "name"), ("train", "seed"), ("window", "horizon")):
-        default = as_dict(getattr(params, section))
-        del default[own]
-        assert getattr(best, section) == default, section
+    best = resolve(Cell("ETTh2", params.window.horizon, "best", params.train.seed), params)
+    assert (best.spec, best.train, best.params.window) == (
+        params.model,
+        params.train,
+        params.window,
+    )
 
 
 def test_a_users_own_settings_change_no_recipe(params: Params) -> None:
