@@ -119,7 +119,7 @@ def ingest(
         _show(result, as_json)
         return
     for finding in result.findings:
-        typer.echo(f"{finding.severity}: {finding.message}")
+        typer.echo(f"{finding.severity}: {finding}")
     kept = f"{result.card.name}, {result.rows} rows of {len(result.card.variates)} variates"
     if result.changed:
         typer.echo(f"ingested: {kept}. Record the version: git add data.dvc && git commit")
@@ -154,7 +154,7 @@ def validate(as_json: AsJson = False) -> None:
         _show(report, as_json)
         return
     for finding in report.findings:
-        typer.echo(f"{finding.severity}: {finding.message}")
+        typer.echo(f"{finding.severity}: {finding}")
     typer.echo(f"valid: {report.dataset}, {report.rows_in} rows in, {report.rows_out} rows out")
 
 

@@ -22,6 +22,7 @@ from typing import NoReturn
 from s2tx import fingerprint
 from s2tx.data import append as appending
 from s2tx.data import catalog, demo, fetch, versions
+from s2tx.data.advice import unfit_season
 from s2tx.data.catalog import Entry
 from s2tx.data.findings import Finding, Report
 from s2tx.data.read import CARD_FILE, Raw, clean_name, read_card, read_current, read_raw
@@ -46,7 +47,8 @@ class Ingested:
         rows: T of its raw table.
         new_rows: how many of them the version before did not have, where rows were appended.
         changed: whether the current version is another than before.
-        findings: warnings, of the validation and of what could not be pushed.
+        findings: warnings, of the validation, of settings that do not suit the table, and of what
+            could not be pushed.
     """
 
     card: Card
@@ -121,7 +123,7 @@ def ingest(
                 arrived = read_raw(path, time_column=before.card.time_column, step=before.card.step)
                 raw, new_rows = appending.merge(before, arrived, scratch, params.validate.sentinels)
                 if raw is before:
-                    return _finish(project, before.card, raw, 0, changed=False)
+                    return _finish(project, params, before.card, raw, 0, changed=False)
                 path = scratch / raw.card.file
             else:
                 raw = read_raw(
@@ -142,7 +144,8 @@ def ingest(
                 _sweep(project, current)
                 versions.add_data(project)
             _replace(project, path, card)
-        return _finish(project, card, raw, new_rows, changed=changed, findings=report.warnings)
+        findings = report.warnings
+        return _finish(project, params, card, raw, new_rows, changed=changed, findings=findings)
 
 
 @contextlib.contextmanager
@@ -364,6 +367,7 @@ def _is_ours(path: Path) -> bool:
 
 def _finish(
     project: Project,
+    params: Params,
     card: Card,
     raw: Raw,
     new_rows: int,
@@ -374,9 +378,8 @@ def _finish(
     """Version what stands in ``data/``; done again after an interruption, it completes it."""
     _sweep(project, card)
     versions.add_data(project)
-    return Ingested(
-        card, len(raw.frame), new_rows, changed, (*findings, *_attempt(versions.push, project))
-    )
+    findings += (*unfit_season(params.model, card), *_attempt(versions.push, project))
+    return Ingested(card, len(raw.frame), new_rows, changed, findings)
 
 
 def _attempt(push: Callable[[Project], None], project: Project) -> tuple[Finding, ...]:

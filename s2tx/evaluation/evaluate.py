@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from s2tx import fingerprint as identity
 from s2tx import zoo
 from s2tx.baselines.naive import SeasonalNaive
 from s2tx.data.missing import Mask, hide, read_mask
 from s2tx.data.scaling import Scaler
+from s2tx.data.season import season_of as season_of
 from s2tx.data.split import PARTS, Borders, find_borders
 from s2tx.data.table import Table
 from s2tx.evaluation import plots
@@ -44,14 +44,6 @@ class Evaluation:
     def windows(self) -> int:
         """How many were scored, the same for every model."""
         return len(next(iter(self.clean.values())).window_mse)
-
-
-def season_of(step: pd.Timedelta) -> int:
-    """The season that a step suggests: a day, for daily rows a week, for weekly rows a year."""
-    day = pd.Timedelta(days=1)
-    if step < day:
-        return max(round(day / step), 1)
-    return 7 if step < 7 * day else 52
 
 
 def masks_by_rate(table: Table, mask: Mask, params: Params) -> dict[float, Mask]:

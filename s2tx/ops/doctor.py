@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from s2tx.data import versions
+from s2tx.data.advice import unfit_season
 from s2tx.data.age import newest_reading, require_recent
 from s2tx.data.profile import take_out_sentinels
 from s2tx.data.read import read_current
@@ -128,17 +129,12 @@ def _age(project: Project) -> str:
 
 
 def _season(project: Project) -> str:
-    """What comes back after so many steps is what the estimates of missing values build on."""
-    from s2tx.evaluation.evaluate import season_of
-
     model, card = load_params(project.params).model, read_current(project).card
+    for finding in unfit_season(model, card):
+        raise _NotOkError(finding.message)
     if not model.infill or model.infill_season is None:
         return "no estimate builds on one"
-    own = season_of(card.step_delta)
-    found = f"estimates build on {model.infill_season} steps of {card.step}"
-    if model.infill_season % own:
-        raise _NotOkError(f"{found}: no multiple of the {own} of {card.name}")
-    return found
+    return f"estimates build on {model.infill_season} steps of {card.step}"
 
 
 def _remote(project: Project) -> str:

@@ -24,9 +24,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from s2tx.data.season import season_of
 from s2tx.data.windows import Windows
 from s2tx.errors import InputError
-from s2tx.evaluation.evaluate import season_of
 from s2tx.model.s2tx import S2TX
 from s2tx.params import Params
 from s2tx.studies.cell import Places

@@ -13,8 +13,8 @@ import pandas as pd
 
 from s2tx import fingerprint as identity
 from s2tx.data.catalog import Entry, find, names
+from s2tx.data.season import season_of
 from s2tx.errors import InputError
-from s2tx.evaluation.evaluate import season_of
 from s2tx.params import ModelParams, Network, Params, TrainParams, WindowParams, as_dict
 from s2tx.specs import NaiveParams
 from s2tx.study_params import BlockParams, RecipeParams, StudyParams

@@ -362,6 +362,16 @@ def test_a_dead_remote_is_a_warning(project, small, frame, tmp_path, monkeypatch
     assert "dvc push data.dvc" in finding.cure
 
 
+def test_a_season_that_is_not_the_tables_is_a_warning(project, small, frame, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """The table is fit, and the setting is not: told when it comes in, and every night after."""
+    odd = dataclasses.replace(small, model=dataclasses.replace(small.model, infill_season=7))
+    source = str(write(frame, tmp_path / "my.csv"))
+    for done in (ingest(project, odd, source), ingest(project, odd, source)):
+        (finding,) = done.findings
+        assert finding.check == "season"
+        assert "infill_season in params.yaml to 24" in finding.cure
+
+
 @pytest.mark.usefixtures("unjudged")
 def test_one_writer_at_a_time(project, small, frame, tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     """Two ingests at once would sweep away each other's files."""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from s2tx.data.missing import Mask, run_inject
 from s2tx.data.table import Table
-from s2tx.evaluation.evaluate import _season, masks_by_rate, run_evaluate, season_of
+from s2tx.evaluation.evaluate import _season, masks_by_rate, run_evaluate
 from s2tx.evaluation.report import run_report
 from s2tx.params import Params
 from s2tx.paths import Project, write_text
@@ -165,15 +165,6 @@ def test_the_page_is_whole_and_stands_alone(project: Project) -> None:
     assert page.count("data:image/png;base64,") == 3
     assert "http://" not in page
     assert "https://" not in page
-
-
-@pytest.mark.parametrize(
-    ("step", "season"),
-    [("15min", 96), ("1h", 24), ("10min", 144), ("1D", 7), ("7D", 52), ("12h", 2)],
-)
-def test_season_that_a_step_suggests(step: str, season: int) -> None:
-    """Protects seasonal-naive from a season that no one would choose."""
-    assert season_of(pd.Timedelta(step)) == season
 
 
 def test_the_season_that_is_repeated_is_the_one_on_record(small: Params, project: Project) -> None:
