@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from s2tx.data.ingest import Ingested
+from s2tx.evaluation import scoreboard
 from s2tx.forecasting.forecaster import Forecast
 from s2tx.paths import Project
 from s2tx.registry.package import Registered
@@ -37,17 +38,12 @@ class Night:
         project = Project(self.root)
         made, decision, ahead = self.registered, self.decision, self.forecast
         metrics = json.loads(project.metrics.read_text(encoding="utf-8"))
-        hidden = metrics["test_missing"]
         findings = self.ingested.findings if self.ingested else ()
         lines = [
             "",
             *(f"ingest    {finding}" for finding in findings),
             "test scores, standardised (every window, lower is better)",
-            *(
-                f"  {name:15} MSE {each['mse']:.4f}  MAE {each['mae']:.4f}"
-                f"  MSE, inputs missing {hidden[name]['mse']:.4f}"
-                for name, each in metrics["test"].items()
-            ),
+            *(f"  {line}" for line in scoreboard.lines(metrics)),
             f"model     {made.name} version {made.version}" + (", new" if made.new else ""),
             f"decision  {decision.reason}",
             f"in service  version {ahead.version}",

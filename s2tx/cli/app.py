@@ -194,16 +194,15 @@ def baseline() -> None:
 @app.command(rich_help_panel=DAG)
 def evaluate(as_json: AsJson = False) -> None:
     """Score every test window, beside what the model must beat."""
+    from s2tx.evaluation import scoreboard
     from s2tx.evaluation.evaluate import run_evaluate
 
     metrics = run_evaluate(*_open())
     if as_json:
         _show(metrics, as_json)
         return
-    for model, score in metrics["test"].items():
-        hidden = metrics["test_missing"][model]["mse"]
-        scores = f"MSE {score['mse']:.4f}  MAE {score['mae']:.4f}"
-        typer.echo(f"{model:15} {scores}  MSE, inputs missing {hidden:.4f}")
+    for line in scoreboard.lines(metrics):
+        typer.echo(line)
 
 
 @app.command(rich_help_panel=DAG)

@@ -1,0 +1,20 @@
+"""The scores of a model and of what it must beat, in lines to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def lines(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """One line a model, from ``metrics.json``; then who errs less than the model, which comes
+    first."""
+    scores: Mapping[str, Mapping[str, float]] = metrics["test"]
+    for name, each in scores.items():
+        hidden = metrics["test_missing"][name]["mse"]
+        figures = f"MSE {each['mse']:.4f}  MAE {each['mae']:.4f}  MSE, inputs missing {hidden:.4f}"
+        yield f"{name:15} {figures}"
+    own, *others = scores
+    better = [name for name in others if scores[name]["mse"] < scores[own]["mse"]]
+    if better:
+        yield f"warning: {own} has a higher MSE than {', '.join(better)}"
