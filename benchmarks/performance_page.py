@@ -75,7 +75,8 @@ def _train_step(result: Mapping[str, Any]) -> Iterator[str]:
     yield from _head("A training step", "train_step", result)
     yield (
         f"Batch {result['batch']}, {result['variates']} variates, look-back "
-        f"{result['window']['look_back']}, dropout, clipping, AdamW and averaging included:"
+        f"{result['window']['look_back']} (`best` {result['best']['window']['look_back']}), "
+        "dropout, clipping, AdamW and averaging included:"
     )
     yield ""
     yield from _times(result["times"], result["not_run"])

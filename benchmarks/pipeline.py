@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.pipeline --data-dir FOLDER [NAME ...]`` ingests the benchmark files found in
 FOLDER, runs ``dvc repro`` twice, and writes ``results/pipeline.json``. The settings are those of
-recipe ``best``, with what was found for the data set.
+recipe ``best``, with what was found for the data set, but for what ``RUNS`` says.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from s2tx import fingerprint
-from s2tx.params import Params, RuntimeParams, load_params
+from s2tx.params import ModelParams, Params, RuntimeParams, load_params
 from s2tx.paths import write_text
 from s2tx.studies.settings import Cell, resolve
 
@@ -89,11 +89,13 @@ def torch_alone(runtime: RuntimeParams) -> RuntimeParams:
 
 
 def read_params(recipe: str | None = None, data: str = "ETTh1") -> Params:
-    """The project's ``params.yaml``, or with model, training and window of a recipe on ``data``."""
+    """The project's ``params.yaml``, or as the grid runs a recipe of S2TX on ``data``."""
     params = load_params(ROOT / "params.yaml")
     if recipe is None:
         return params
     setting = resolve(Cell(data, params.window.horizon, recipe, params.train.seed), params)
+    if not isinstance(setting.spec, ModelParams):
+        raise TypeError(f"{recipe} is no recipe of S2TX")
     return dataclasses.replace(setting.params, train=setting.train)
 
 

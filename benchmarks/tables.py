@@ -156,8 +156,9 @@ def _scores(runs: dict[str, Any]) -> Iterator[str]:
     )
     commits = {run["receipt"]["code"][:8] for run in runs.values() if "receipt" in run}
     yield (
-        "The S2TX is recipe `best` of each set. Beside `params.yaml` of the time (commit "
-        f"{', '.join(f'`{each}`' for each in sorted(commits))}) that is {settings}."
+        "The S2TX is recipe `best` of each set, with fewer epochs where they are named. Changed in "
+        f"`params.yaml` of the time (commit {', '.join(f'`{each}`' for each in sorted(commits))}): "
+        f"{settings}."
     )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from s2tx.data.findings import Finding
 from s2tx.data.season import season_of
 from s2tx.data.table import Card
-from s2tx.params import ModelParams
+from s2tx.params import Params
 
 
-def unfit_season(model: ModelParams, card: Card) -> tuple[Finding, ...]:
-    """A warning where estimates of missing values build on what is no season of the table."""
-    season, own = model.infill_season, season_of(card.step_delta)
+def unfit_season(params: Params, card: Card) -> tuple[Finding, ...]:
+    """A warning where estimates of missing values build on what the step suggests is no season."""
+    model, own = params.model, season_of(card.step_delta)
+    season = model.infill_season
     if not model.infill or season is None or season % own == 0:
         return ()
     return (
@@ -18,8 +19,9 @@ def unfit_season(model: ModelParams, card: Card) -> tuple[Finding, ...]:
             "warning",
             "season",
             None,
-            f"estimates of missing values build on {season} steps of {card.step}, and the season "
-            f"of {card.name} is {own}",
-            f"Set model.infill_season in params.yaml to {own}, or to null where there is none",
+            f"estimates of missing values build on what was {season} steps of {card.step} before, "
+            f"where such a step suggests a season of {own}",
+            f"If {card.name} has no season of {season}, set model.infill_season in params.yaml to "
+            + (f"{own}, or to null" if own <= params.window.look_back else "null"),
         ),
     )

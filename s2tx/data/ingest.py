@@ -378,7 +378,7 @@ def _finish(
     """Version what stands in ``data/``; done again after an interruption, it completes it."""
     _sweep(project, card)
     versions.add_data(project)
-    findings += (*unfit_season(params.model, card), *_attempt(versions.push, project))
+    findings += (*unfit_season(params, card), *_attempt(versions.push, project))
     return Ingested(card, len(raw.frame), new_rows, changed, findings)
 
 

@@ -7,8 +7,7 @@ from typing import Any
 
 
 def lines(metrics: Mapping[str, Any]) -> Iterator[str]:
-    """One line a model, from ``metrics.json``; then who errs less than the model, which comes
-    first."""
+    """One line a model, S2TX first, from ``metrics.json``; then a warning if another errs less."""
     scores: Mapping[str, Mapping[str, float]] = metrics["test"]
     for name, each in scores.items():
         hidden = metrics["test_missing"][name]["mse"]

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from s2tx.data import versions
-from s2tx.data.advice import unfit_season
 from s2tx.data.age import newest_reading, require_recent
 from s2tx.data.profile import take_out_sentinels
 from s2tx.data.read import read_current
@@ -63,7 +62,6 @@ def examine(project: Project) -> list[Check]:
             ("torch", _torch, "Set runtime.device to auto in params.yaml, or mend the driver"),
             ("backends", _backends, "Set runtime.scan and runtime.layers to auto in params.yaml"),
             ("data", _data, "Bring them back: dvc pull data.dvc; or others in: s2tx ingest"),
-            ("season", _season, "Set model.infill_season to that in params.yaml, or to null"),
             ("freshness", _age, "See why the source brings nothing newer"),
             ("DVC remote", _remote, "See: dvc remote list; then dvc push"),
             ("git", _git, _NO_COMMIT),
@@ -126,15 +124,6 @@ def _age(project: Project) -> str:
     published = current.frame[list(current.card.variates)].to_numpy(np.float64)
     values, _ = take_out_sentinels(published, params.validate.sentinels)
     return require_recent(newest_reading(current.times, values), params.ingest.max_age_hours)
-
-
-def _season(project: Project) -> str:
-    model, card = load_params(project.params).model, read_current(project).card
-    for finding in unfit_season(model, card):
-        raise _NotOkError(finding.message)
-    if not model.infill or model.infill_season is None:
-        return "no estimate builds on one"
-    return f"estimates build on {model.infill_season} steps of {card.step}"
 
 
 def _remote(project: Project) -> str:

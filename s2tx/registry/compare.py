@@ -76,8 +76,8 @@ def compare(
     """Score both in this process, on the same windows, in units of the same scaler.
 
     Raises:
-        IncomparableError: they do not forecast the same thing, it is not what the table holds, or
-            one was trained on other rows of this very table.
+        IncomparableError: they do not forecast the same thing, it is not what the table holds, one
+            looks back further than the table goes, or was trained on other rows of this very table.
         S2TXError: a score is not finite, or the test part is too short to tell skill from luck.
     """
     unlike = _mismatch(champion, challenger)
@@ -109,8 +109,8 @@ def score_alone(model: Bundle, table: Table, mask: Mask, params: Params) -> tupl
     """The figures that decide, and on how many test windows.
 
     Raises:
-        IncomparableError: the model forecasts other columns than the table's, or was trained on
-            other rows of this very table.
+        IncomparableError: the model forecasts other columns than the table's, looks back further
+            than it goes, or was trained on other rows of this very table.
         S2TXError: a figure is not finite.
     """
     _require_own_rows(model, "challenger", table, params)
@@ -150,11 +150,14 @@ def _borders(model: Bundle, who: str, table: Table, params: Params) -> Borders:
     a model looks back as far as it was trained to.
 
     Raises:
-        IncomparableError: one holds none.
+        IncomparableError: one holds none, though it holds a window of the params'.
+        InputError: the table does not suit the params either.
     """
+    rows, card = len(table.times), table.card
     try:
-        return find_borders(len(table.times), table.card, params.data, model.window)
+        return find_borders(rows, card, params.data, model.window)
     except InputError as error:
+        find_borders(rows, card, params.data, params.window)
         raise IncomparableError(
             f"the {who} looks back {model.window.look_back} steps, and {error.what}."
         ) from None

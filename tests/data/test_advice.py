@@ -21,18 +21,22 @@ from tests.builders import make_table
         ("15min", None, True),
         ("1D", 24, False),
         ("1D", 7, True),
+        ("1min", 24, False),
     ],
 )
 def test_a_season_that_is_not_the_tables_is_told(
     params: Params, step: str, season: int | None, fits: bool
 ) -> None:
     """Protects quarter-hourly readings from estimates that build on the value of six hours ago."""
-    model = replace(params.model, infill=True, infill_season=season)
+    params = replace(params, model=replace(params.model, infill=True, infill_season=season))
     card = replace(make_table().card, step=step)
-    found = unfit_season(model, card)
+    found = unfit_season(params, card)
     assert len(found) == (not fits)
     for finding in found:
         assert finding.severity == "warning"
-        assert f"{season} steps of {step}, and the season of small is" in finding.message
-        assert f"to {season_of(card.step_delta)}, or" in finding.cure
-    assert not unfit_season(replace(model, infill=False), card)
+        assert f"{season} steps of {step} before" in finding.message
+        own = season_of(card.step_delta)
+        reached = own <= params.window.look_back  # nothing in a window is a longer season apart
+        assert finding.cure.endswith(f"to {own}, or to null" if reached else "params.yaml to null")
+    without = replace(params, model=replace(params.model, infill=False))
+    assert not unfit_season(without, card)

@@ -129,19 +129,6 @@ def test_an_unreachable_server_is_found(project: Project, monkeypatch: pytest.Mo
     assert _by_name(project)["MLflow"].found == "http://me:***@127.0.0.1:9"
 
 
-@pytest.mark.parametrize(("season", "ok"), [(24, True), (None, True), (7, False)])
-def test_a_season_that_is_not_the_datas_is_found(
-    project: Project, tiny: Params, monkeypatch: pytest.MonkeyPatch, season: int | None, ok: bool
-) -> None:
-    """Protects gaps from estimates that build on what does not come back."""
-    params = dataclasses.replace(tiny, model=dataclasses.replace(tiny.model, infill_season=season))
-    monkeypatch.setattr(doctor, "load_params", lambda _: params)
-    monkeypatch.setattr(doctor, "read_current", lambda _: tiny_table())
-    found = _by_name(project)["season"]
-    assert found.ok == ok
-    assert ok or "7 steps of 1h, and the season of tiny is 24" in found.found
-
-
 def test_a_check_that_breaks_is_a_finding(tmp_path: Path) -> None:
     """Whatever a check runs into must not hide the checks after it."""
 

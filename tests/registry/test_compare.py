@@ -60,6 +60,8 @@ def test_a_champion_too_long_for_the_table_is_named(tiny: Params) -> None:
             compare(old, new, table, tiny_mask(table, tiny), tiny)
     with pytest.raises(IncomparableError, match=named):
         require_unseen(old, "champion", "2024-01-05", tiny_table(), tiny)
+    with pytest.raises(InputError, match="holds no window of look-back 450"):  # nor do the settings
+        score_alone(old, tiny_table(), tiny_mask(tiny_table(), tiny), far)
 
 
 @pytest.mark.parametrize("tail", [0, 5])
