@@ -28,11 +28,10 @@ def measure(name: str, file: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """One data set from its file to its report."""
     with Clone.fresh() as clone:
         best = read_params("best", name)
-        sections = {each: as_dict(getattr(best, each)) for each in ("model", "window", "train")}
         found = {
             f"{section}.{key}": value
-            for section, own in sections.items()
-            for key, value in own.items()
+            for section in ("model", "window", "train")
+            for key, value in as_dict(getattr(best, section)).items()
         }
         changed = clone.set(found | settings)
         return {

@@ -129,10 +129,11 @@ def require_unseen(
         who: champion or challenger.
         seen_until: stamp of that row; None says nothing: earlier code registered the version.
         table: validated; stamps without a zone are read as UTC.
-        params: ``data`` is read.
+        params: ``data`` is read, and ``window`` where the table is too short for the model.
 
     Raises:
-        IncomparableError: they do not, or a part of the table is too short for the model.
+        IncomparableError: they do not, or a part of the table is too short for the model alone.
+        InputError: it is for the params too.
     """
     if seen_until is None:
         return
