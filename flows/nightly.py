@@ -8,6 +8,7 @@ another night is at work), 1 failed, 2 the input or a setting is at fault.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,6 +27,7 @@ from s2tx.data.findings import Finding
 from s2tx.data.ingest import Ingested
 from s2tx.data.read import clean_name
 from s2tx.errors import InputError, S2TXError
+from s2tx.evaluation import scoreboard
 from s2tx.params import Params, load_params
 from s2tx.paths import Project
 
@@ -74,10 +76,17 @@ def _night(project: Project, pull: bool) -> Night:
         if VALIDATE in done:
             _forecast_all_the_same(project, params)
         raise
+    if decision.champion is None and not decision.promoted:
+        raise InputError(
+            f"There is no forecast, for no model is in service: {decision.reason}",
+            "Do as that says, or change the settings, and run again",
+        )
     forecast = stages.forecast(project, params)
     get_run_logger().info("Forecast: %s", forecast.path)
     stages.age(forecast, params)  # last: rows that are late are still worth a model and a forecast
-    return Night(project.root, ingested, registered, decision, forecast)
+    metrics = json.loads(project.metrics.read_text(encoding="utf-8"))
+    scores = tuple(scoreboard.lines(metrics, params.promote.metric))
+    return Night(project.root, ingested, scores, registered, decision, forecast)
 
 
 def _arrival(project: Project, params: Params, source: str) -> Ingested:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from s2tx.data.ingest import Ingested
-from s2tx.evaluation import scoreboard
 from s2tx.forecasting.forecaster import Forecast
 from s2tx.paths import Project
 from s2tx.registry.package import Registered
@@ -23,6 +21,7 @@ class Night:
     Attributes:
         root: of the project.
         ingested: what came in; None where no source is set.
+        scores: of the model and what it must beat, a line each.
         registered: the version of the trained model.
         decision: whether it is champion now, and why.
         forecast: the file for tomorrow.
@@ -30,6 +29,7 @@ class Night:
 
     root: Path
     ingested: Ingested | None
+    scores: tuple[str, ...]
     registered: Registered
     decision: Decision
     forecast: Forecast
@@ -37,13 +37,12 @@ class Night:
     def __str__(self) -> str:
         project = Project(self.root)
         made, decision, ahead = self.registered, self.decision, self.forecast
-        metrics = json.loads(project.metrics.read_text(encoding="utf-8"))
         findings = self.ingested.findings if self.ingested else ()
         lines = [
             "",
             *(f"ingest    {finding}" for finding in findings),
             "test scores, standardised (every window, lower is better)",
-            *(f"  {line}" for line in scoreboard.lines(metrics)),
+            *(f"  {line}" for line in self.scores),
             f"model     {made.name} version {made.version}" + (", new" if made.new else ""),
             f"decision  {decision.reason}",
             f"in service  version {ahead.version}",

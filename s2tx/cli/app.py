@@ -197,11 +197,12 @@ def evaluate(as_json: AsJson = False) -> None:
     from s2tx.evaluation import scoreboard
     from s2tx.evaluation.evaluate import run_evaluate
 
-    metrics = run_evaluate(*_open())
+    project, params = _open()
+    metrics = run_evaluate(project, params)
     if as_json:
         _show(metrics, as_json)
         return
-    for line in scoreboard.lines(metrics):
+    for line in scoreboard.lines(metrics, params.promote.metric):
         typer.echo(line)
 
 
@@ -247,7 +248,10 @@ def promote(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score champion and challenger on the same windows; the better one is champion."""
+    """Score champion and challenger on the same windows; the better one is champion.
+
+    Where none is in service, the first has to be better than repeating the last value or season.
+    """
     from s2tx.registry.promote import promote as decide
 
     _show(decide(*_open(), version=version), as_json)

@@ -10,7 +10,6 @@ import numpy as np
 
 from s2tx import fingerprint as identity
 from s2tx import zoo
-from s2tx.baselines.naive import SeasonalNaive
 from s2tx.data.missing import Mask, hide, read_mask
 from s2tx.data.scaling import Scaler
 from s2tx.data.season import season_of as season_of
@@ -18,6 +17,7 @@ from s2tx.data.split import PARTS, Borders, find_borders
 from s2tx.data.table import Table
 from s2tx.evaluation import plots
 from s2tx.evaluation.metrics import Scores, score
+from s2tx.evaluation.naive import naive_forecasts, season_steps
 from s2tx.params import Params, as_dict
 from s2tx.paths import Project, write_text
 from s2tx.training.bundle import Bundle, Predictor, weights_hash
@@ -63,21 +63,15 @@ def masks_by_rate(table: Table, mask: Mask, params: Params) -> dict[float, Mask]
 def evaluate(
     table: Table, mask: Mask, bundle: Bundle, baseline: Bundle, params: Params
 ) -> Evaluation:
-    """Score the model, DLinear, repeat-last and seasonal-naive on every test window."""
+    """Score the model, its baseline and the naive forecasts on every test window."""
     window, size = params.window, params.evaluate.batch_size
     borders = find_borders(len(table.times), table.card, params.data, window)
     scaler = Scaler.fit(table.values[: borders.train])
     origins = borders.origins("test", window.look_back, window.horizon)
-    season = _season(table, params)
-
-    def naive(steps: int) -> Predictor:
-        return Predictor(SeasonalNaive(steps, window.horizon), window, scaler, bundle.device)
-
     models: dict[str, Predictor] = {
         bundle.spec.name: bundle,
         baseline.spec.name: baseline,
-        "seasonal_naive": naive(season),
-        "repeat_last": naive(1),
+        **naive_forecasts(table, window, scaler, bundle.device, params),
     }
 
     def scores(seen: Mask) -> dict[str, Scores]:
@@ -93,12 +87,6 @@ def evaluate(
         for rate, seen in masks_by_rate(table, mask, params).items()
     }
     return Evaluation(clean, missing, {0.0: clean, **curve}, borders)
-
-
-def _season(table: Table, params: Params) -> int:
-    """Steps that seasonal-naive repeats: it reads no more than the others."""
-    suggested = min(season_of(table.card.step_delta), params.window.look_back)
-    return params.evaluate.season or suggested
 
 
 def _same(one: Mask, other: Mask) -> bool:
@@ -155,7 +143,7 @@ def _receipt(
         "window": as_dict(params.window),
         "windows_scored": evaluation.windows,
         "stride": 1,
-        "season_steps": _season(table, params),
+        "season_steps": season_steps(table, params.window, params),
         "scaler": "mean and population deviation of the observed train rows",
         "checkpoint_chosen_by": {
             "best": "validation MSE",

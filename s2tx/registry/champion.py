@@ -16,7 +16,7 @@ from s2tx.registry import tracking
 from s2tx.registry.ledger import champion
 from s2tx.registry.package import BUNDLE, PLACE
 from s2tx.registry.store import connect, guarded, without_password
-from s2tx.training.bundle import CONFIG, Bundle, weights_hash
+from s2tx.training.bundle import CONFIG, Bundle, read_config, weights_hash
 from s2tx.training.runtime import pick_device
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ def load_champion(project: Project, name: str, runtime: RuntimeParams) -> tuple[
     if version is None:
         raise InputError(
             f"{name} has no champion",
-            "Train and promote one: dvc repro, s2tx register, s2tx promote; or put back one that "
-            "the ledger knows: s2tx rollback --to",
+            "Train and promote one: dvc repro, s2tx register, s2tx promote, which says why if not; "
+            "or put one in service unscored: s2tx rollback --to",
         )
     try:
         return load_version(client, name, version, runtime), version
@@ -69,6 +69,7 @@ def load_version(client: MlflowClient, name: str, version: int, runtime: Runtime
         UnloadableError: there is no such version, its files are absent or changed, or the code of
             this project is no longer the code that it was trained with.
         MachineError: it is there, and this machine could not fetch or hold it.
+        InputError: ``runtime`` asks for what this machine lacks.
     """
     from mlflow.exceptions import MlflowException
 
@@ -88,6 +89,7 @@ def load_version(client: MlflowClient, name: str, version: int, runtime: Runtime
                         f"the {what} of {called} have sha256 {found}, and were registered with "
                         f"{registered}."
                     )
+            _require_format(bundle, called)
             return Bundle.load(bundle, runtime, pick_device(runtime))
     except (RuntimeError, TypeError, ValueError, MemoryError) as error:
         if isinstance(error, MemoryError) or _SHORT.search(str(error)):
@@ -104,6 +106,14 @@ def load_version(client: MlflowClient, name: str, version: int, runtime: Runtime
         ) from None
     except OSError as error:
         raise _too_little(called, client, error) from None
+
+
+def _require_format(bundle: Path, called: str) -> None:
+    """Of another format is the version at fault, not who asks for it."""
+    try:
+        read_config(bundle)
+    except InputError as error:
+        raise UnloadableError(f"{called} does not load ({error.what}).") from None
 
 
 def _fetch(client: MlflowClient, entry: ModelVersion, called: str, folder: Path) -> Path:

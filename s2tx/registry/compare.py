@@ -1,9 +1,12 @@
-"""Is the challenger better, or only lucky? Both models on the same windows, block by block."""
+"""Is the challenger better, or only lucky? Both models on the same windows, block by block.
+
+Where nothing is in service, the better of the naive forecasts stands in for the champion.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -16,8 +19,9 @@ from s2tx.data.table import Table
 from s2tx.errors import InputError, S2TXError
 from s2tx.evaluation.bootstrap import block_bootstrap
 from s2tx.evaluation.metrics import Scores, score
+from s2tx.evaluation.naive import naive_forecasts
 from s2tx.params import Params, PromoteParams, WindowParams
-from s2tx.training.bundle import Bundle
+from s2tx.training.bundle import Bundle, Predictor
 
 _ROUNDING = 1e-6  # share of a deviation by which machines may differ over the same rows
 
@@ -60,6 +64,7 @@ class Verdict:
         gain: share by which the challenger's clean error is lower; negative if it is higher.
         confidence: share of the resamples in which it is better by the margin.
         windows: how many were scored.
+        naive: the forecast that stood in for the champion; None if it was a model.
     """
 
     wins: bool
@@ -68,6 +73,7 @@ class Verdict:
     gain: float
     confidence: float
     windows: int
+    naive: str | None = None
 
 
 def compare(
@@ -77,14 +83,37 @@ def compare(
 
     Raises:
         IncomparableError: they do not forecast the same thing, it is not what the table holds, one
-            looks back further than the table goes, or was trained on other rows of this very table.
-        S2TXError: a score is not finite, or the test part is too short to tell skill from luck.
+            looks back further than the table goes, or was trained on other rows of this very table,
+            or the test part is too short to tell skill from luck.
+        InputError: no part of the table suits the params.
+        S2TXError: a score is not finite.
     """
     unlike = _mismatch(champion, challenger)
     if unlike:
         raise IncomparableError(f"{unlike}.")
     for model, who in ((champion, "champion"), (challenger, "challenger")):
         _require_own_rows(model, who, table, params)
+    return _verdict(champion, challenger, table, mask, params)
+
+
+def compare_with_naive(challenger: Bundle, table: Table, mask: Mask, params: Params) -> Verdict:
+    """Score a model beside whichever naive forecast errs less on its test windows.
+
+    Raises:
+        IncomparableError, InputError, S2TXError: as ``compare``.
+    """
+    _require_own_rows(challenger, "challenger", table, params)
+    window, scaler = challenger.window, challenger.scaler
+    rivals = naive_forecasts(table, window, scaler, challenger.device, params)
+    scores = _score(tuple(rivals.values()), table, Mask(table.observed, 0), params)
+    errors = [_figure(each, params.promote) for each in scores]
+    _, naive = min(zip(errors, rivals, strict=True))
+    return replace(_verdict(rivals[naive], challenger, table, mask, params), naive=naive)
+
+
+def _verdict(
+    champion: Predictor, challenger: Bundle, table: Table, mask: Mask, params: Params
+) -> Verdict:
     models, rule = (champion, challenger), params.promote
     scores = _score(models, table, Mask(table.observed, 0), params)
     masked = _score(models, table, mask, params)
@@ -95,28 +124,14 @@ def compare(
     old, new = old[scored], new[scored]
     horizon = challenger.window.horizon
     if len(old) < 2 * horizon:
-        raise InputError(
-            f"the test part holds {len(old)} windows, and blocks of {horizon} need twice as many",
-            "Bring more rows, or lower window.horizon in params.yaml",
+        raise IncomparableError(
+            f"the test part holds {len(old)} windows, and blocks of {horizon} need twice as many: "
+            "bring more rows, or lower window.horizon in params.yaml."
         )
     confidence = block_bootstrap(old, new, horizon, rule)
     wins = after < before * (1 - rule.min_gain) and confidence >= rule.confidence
     gain = 1 - after / before if before > 0 else 0.0
     return Verdict(wins, first, second, gain, confidence, len(old))
-
-
-def score_alone(model: Bundle, table: Table, mask: Mask, params: Params) -> tuple[Errors, int]:
-    """The figures that decide, and on how many test windows.
-
-    Raises:
-        IncomparableError: the model forecasts other columns than the table's, looks back further
-            than it goes, or was trained on other rows of this very table.
-        S2TXError: a figure is not finite.
-    """
-    _require_own_rows(model, "challenger", table, params)
-    scores = _score((model,), table, Mask(table.observed, 0), params)[0]
-    masked = _score((model,), table, mask, params)[0]
-    return _errors(scores, masked, params.promote), len(scores.window_mse)
 
 
 def require_unseen(
@@ -210,7 +225,7 @@ def _require_own_rows(model: Bundle, who: str, table: Table, params: Params) -> 
         )
 
 
-def _score(models: tuple[Bundle, ...], table: Table, mask: Mask, params: Params) -> list[Scores]:
+def _score(models: tuple[Predictor, ...], table: Table, mask: Mask, params: Params) -> list[Scores]:
     """Scores on the test windows that every model can look back from, inputs seen through mask."""
     look_back = max(model.window.look_back for model in models)
     horizon = models[0].window.horizon

@@ -1,9 +1,10 @@
 """Champion and challenger: the alias moves only to the model that was shown to be better.
 
-Whatever cannot be shown (a score that is missing or not finite, a model that does not load) means
-*keep*. Where the gate itself fails (a registry that does not answer, a fault in the code) the
+The first champion has to be better than the naive forecasts. Whatever cannot be shown (a score that
+is missing or not finite, a model that does not load) means *keep*. Where the gate itself fails (a
+registry that does not answer, a fault in the code, a setting that the machine cannot serve) the
 champion stays as well, and the error goes on. Every decision is a line of the ledger, and so is
-every failure.
+every failure that is not the input's.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from s2tx.registry.compare import (
     IncomparableError,
     Verdict,
     compare,
+    compare_with_naive,
     require_unseen,
-    score_alone,
 )
 from s2tx.registry.package import (
     current_card,
@@ -52,7 +53,8 @@ class Decision:
         champion: the version in service before the decision, if any.
         challenger: the version that asked.
         metric: ``mse`` or ``mae``, standardised.
-        champion_score: of the champion, if both were scored.
+        naive: the forecast that stood in for a champion, if there was none.
+        champion_score: of the champion, or of what stood in for it, if both were scored.
         champion_masked_score: the same under the injected mask of missing inputs.
         challenger_score: of the challenger, if it was scored.
         challenger_masked_score: the same under the injected mask of missing inputs.
@@ -68,6 +70,7 @@ class Decision:
     champion: int | None
     challenger: int | None
     metric: str
+    naive: str | None = None
     champion_score: float | None = None
     champion_masked_score: float | None = None
     challenger_score: float | None = None
@@ -95,7 +98,7 @@ def promote(
     Raises:
         InputError: there is no validated table of the current data, no injected mask of it or no
             model on disk, or the model is of another data set or window or not registered, or
-            ``version`` is of none.
+            ``version`` is of none, or ``params`` ask for what the machine or the table lacks.
         UnreachableError: the registry does not answer; the champion stays.
     """
     table = current_table(project)
@@ -179,7 +182,8 @@ def _decide(
 
     Raises:
         UnreachableError: the registry does not answer any more.
-        MachineError: a model could not be taken in, which says nothing of it.
+        InputError: the params do not suit the machine or the table, which says nothing of a model.
+        MachineError: a model could not be taken in, which says nothing of it either.
     """
     try:
         lines = ledger.read(ledger.path_of(project))
@@ -203,7 +207,7 @@ def _decide(
             line = {**_line(decision, by), ledger.WEIGHTS: weights}
             ledger.move(project, client, kept.name, kept.champion, decision.challenger, line)
         return decision
-    except MachineError:
+    except (InputError, MachineError):
         raise
     except S2TXError as error:
         connect(project)  # an outage looks like a model that does not load, and says nothing of it
@@ -237,36 +241,23 @@ def _judge(
         seen = _tag(client, name, challenger, tracking.SEEN)
         require_unseen(new, "challenger", seen, table, params)
         if champion is None:
-            return _judge_alone(*score_alone(new, table, mask, params), params.promote, kept)
+            return _judged(compare_with_naive(new, table, mask, params), params.promote, kept)
         old = load_version(client, name, champion, params.runtime)
         seen = _tag(client, name, champion, tracking.SEEN)
         require_unseen(old, "champion", seen, table, params)
-        return _judge_both(compare(old, new, table, mask, params), params.promote, kept)
+        return _judged(compare(old, new, table, mask, params), params.promote, kept)
     except (UnloadableError, IncomparableError) as error:  # the challenger itself loads
-        by_hand = f"put version {challenger} in service unscored: s2tx rollback --to {challenger}"
+        by_hand = _by_hand(kept)
         back = isinstance(error, UnloadableError)
         cure = f"Go back with: s2tx rollback, or {by_hand}" if back else f"To {by_hand}"
         raise type(error)(f"{error} {cure}") from error
 
 
-def _judge_alone(errors: Errors, windows: int, rule: PromoteParams, kept: Decision) -> Decision:
-    """The first champion must work, and bear missing inputs as well as is asked for."""
+def _judged(verdict: Verdict, rule: PromoteParams, kept: Decision) -> Decision:
+    """The decision that a verdict means; the first champion, too, has something to beat."""
     scored = dataclasses.replace(
         kept,
-        challenger_score=errors.clean,
-        challenger_masked_score=errors.masked,
-        windows=windows,
-    )
-    figures = f"{rule.metric} {errors.clean:.4f}, {_masked(errors)} with inputs missing"
-    if not errors.within(rule):
-        return _keep(scored, f"{figures}; {_bound(rule)}")
-    reason = f"version {kept.challenger} is the first champion: its scores are finite, {figures}"
-    return dataclasses.replace(scored, promoted=True, reason=reason)
-
-
-def _judge_both(verdict: Verdict, rule: PromoteParams, kept: Decision) -> Decision:
-    scored = dataclasses.replace(
-        kept,
+        naive=verdict.naive,
         champion_score=verdict.champion.clean,
         champion_masked_score=verdict.champion.masked,
         challenger_score=verdict.challenger.clean,
@@ -275,9 +266,11 @@ def _judge_both(verdict: Verdict, rule: PromoteParams, kept: Decision) -> Decisi
         confidence=verdict.confidence,
         windows=verdict.windows,
     )
+    of_whom = f" of {verdict.naive}" if verdict.naive else ""
     figures = (
-        f"{rule.metric} {verdict.challenger.clean:.4f} against {verdict.champion.clean:.4f} "
-        f"({verdict.gain:+.2%}) on {verdict.windows} windows, confidence {verdict.confidence:.2f}; "
+        f"{rule.metric} {verdict.challenger.clean:.4f} against {verdict.champion.clean:.4f}"
+        f"{of_whom} ({verdict.gain:+.2%}) on {verdict.windows} windows, "
+        f"confidence {verdict.confidence:.2f}; "
         f"{_masked(verdict.challenger)} against {_masked(verdict.champion)} with inputs missing"
     )
     unmet = []
@@ -285,18 +278,22 @@ def _judge_both(verdict: Verdict, rule: PromoteParams, kept: Decision) -> Decisi
         gain, sure = f"{rule.min_gain:.2%}", f"{rule.confidence:.2f}"
         unmet.append(f"a gain above {gain} with confidence {sure} is asked for")
     if not verdict.challenger.within(rule):
-        unmet.append(_bound(rule))
+        bound = f"{rule.max_missing_rise:.2%}"
+        unmet.append(f"with inputs missing a rise of at most {bound} is asked for")
+    if unmet and verdict.naive:
+        unmet.append(f"nothing is in service: to {_by_hand(kept)}")
     if unmet:
         return _keep(scored, "; ".join([figures, *unmet]))
     return dataclasses.replace(scored, promoted=True, reason=f"better: {figures}")
 
 
+def _by_hand(kept: Decision) -> str:
+    version = kept.challenger
+    return f"put version {version} in service unscored: s2tx rollback --to {version}"
+
+
 def _masked(errors: Errors) -> str:
     return f"{errors.masked:.4f} ({errors.rise:+.2%})"
-
-
-def _bound(rule: PromoteParams) -> str:
-    return f"with inputs missing a rise of at most {rule.max_missing_rise:.2%} is asked for"
 
 
 def _keep(kept: Decision, reason: str) -> Decision:

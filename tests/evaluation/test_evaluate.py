@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from s2tx.data.missing import Mask, run_inject
 from s2tx.data.table import Table
-from s2tx.evaluation.evaluate import _season, masks_by_rate, run_evaluate
+from s2tx.evaluation.evaluate import masks_by_rate, run_evaluate
+from s2tx.evaluation.naive import season_steps
 from s2tx.evaluation.report import run_report
 from s2tx.params import Params
 from s2tx.paths import Project, write_text
@@ -172,5 +173,6 @@ def test_the_season_that_is_repeated_is_the_one_on_record(small: Params, project
     receipt, table = json.loads(project.receipt.read_text()), Table.read(project.table)
     assert receipt["season_steps"] == min(24, small.window.look_back)
     shorter = replace(small, window=replace(small.window, look_back=15, short_look_back=15))
-    assert _season(table, shorter) == 15
-    assert _season(table, replace(shorter, evaluate=replace(small.evaluate, season=7))) == 7
+    assert season_steps(table, shorter.window, shorter) == 15
+    weekly = replace(shorter, evaluate=replace(small.evaluate, season=7))
+    assert season_steps(table, weekly.window, weekly) == 7

@@ -82,7 +82,7 @@ def test_the_night_from_top_to_bottom(
         "s2tx            MSE 0.5000  MAE 0.4000  MSE, inputs missing 0.6000",
         "repeat_last     MSE 1.0000",
         f"{NAME} version 1, new",
-        "first champion",
+        "of repeat_last",
         str(made.forecast.path),
         str(project.report),
         "mlflow server",
@@ -221,11 +221,33 @@ def test_where_the_alias_was_lost_the_log_says_how_to_put_it_back(
     connect(project).delete_registered_model_alias(NAME, ledger.ALIAS)
     with (
         caplog.at_level(logging.INFO),
-        pytest.raises(InputError, match=r"no champion.*s2tx rollback --to"),
+        pytest.raises(InputError, match=r"no forecast.*put it back: s2tx rollback --to 1"),
     ):
         night.nightly(root=str(project.root))
     assert "put it back: s2tx rollback --to 1" in caplog.text
     assert calls == ["zeta", "alpha", "mid"] * 2
+
+
+def test_a_model_that_repeating_beats_is_not_forecast_with(
+    project: Project, calls: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Protects from a first forecast that nobody should trust; the exit code and the last line say
+    why there is none, and how to have it all the same."""
+    params = night.load_params(project.params)
+    put_on_disk(project, tiny_bundle(tiny_table(), params, shift=2.0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(night, "ROOT", project.root)
+        assert night.main([]) == 2
+    told = capsys.readouterr().err
+    assert "no model is in service: keep: mse" in told
+    assert "of repeat_last" in told
+    assert "s2tx rollback --to 1" in told
+    assert not project.forecasts.exists()
+    assert calls == ["zeta", "alpha", "mid"]
+    gate.rollback(project, params, to=1)
+    made = night.nightly(root=str(project.root))
+    assert made is not None
+    assert made.forecast.path.exists()
 
 
 def _away(*_: object, **__: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,8 +16,15 @@ from s2tx.data.split import find_borders
 from s2tx.data.table import Table
 from s2tx.errors import InputError, S2TXError
 from s2tx.evaluation.metrics import score
+from s2tx.evaluation.naive import naive_forecasts
 from s2tx.params import Params
-from s2tx.registry.compare import Errors, IncomparableError, compare, require_unseen, score_alone
+from s2tx.registry.compare import (
+    Errors,
+    IncomparableError,
+    compare,
+    compare_with_naive,
+    require_unseen,
+)
 from tests.tiny import tiny_bundle, tiny_table
 
 
@@ -61,7 +69,7 @@ def test_a_champion_too_long_for_the_table_is_named(tiny: Params) -> None:
     with pytest.raises(IncomparableError, match=named):
         require_unseen(old, "champion", "2024-01-05", tiny_table(), tiny)
     with pytest.raises(InputError, match="holds no window of look-back 450"):  # nor do the settings
-        score_alone(old, tiny_table(), tiny_mask(tiny_table(), tiny), far)
+        compare_with_naive(old, tiny_table(), tiny_mask(tiny_table(), tiny), far)
 
 
 @pytest.mark.parametrize("tail", [0, 5])
@@ -75,16 +83,42 @@ def test_scores_are_those_of_the_evaluation(tiny: Params, tail: int) -> None:
     scaler = Scaler.fit(table.values[: borders.train])
     clean = score(bundle, table, origins, scaler, 7)
     masked = score(bundle, table, origins, scaler, 7, mask.visible, tail)
-    errors, windows = score_alone(bundle, table, mask, tiny)
-    assert errors.clean == pytest.approx(clean.mse, rel=1e-6)
-    assert errors.masked == pytest.approx(masked.mse, rel=1e-6)
-    assert windows == len(origins)
+    alone = compare_with_naive(bundle, table, mask, tiny)
+    assert alone.challenger.clean == pytest.approx(clean.mse, rel=1e-6)
+    assert alone.challenger.masked == pytest.approx(masked.mse, rel=1e-6)
+    assert alone.windows == len(origins)
     verdict = compare(tiny_bundle(table, tiny, shift=0.0), bundle, table, mask, tiny)
-    assert verdict.challenger == errors
+    assert verdict.challenger == alone.challenger
+    assert verdict.naive is None
     mae = dataclasses.replace(tiny, promote=dataclasses.replace(tiny.promote, metric="mae"))
-    errors, _ = score_alone(bundle, table, mask, mae)
+    errors = compare_with_naive(bundle, table, mask, mae).challenger
     assert errors.clean == pytest.approx(clean.mae, rel=1e-6)
     assert errors.masked == pytest.approx(masked.mae, rel=1e-6)
+
+
+@pytest.mark.parametrize("period", [24, 9.6, 240])
+def test_the_better_naive_forecast_stands_in_for_a_champion(tiny: Params, period: float) -> None:
+    """Protects the floor from being the weaker of the two, on daily, odd and slow series alike; its
+    figures are those of the evaluation."""
+    hours = np.arange(600)[:, None] * np.ones(2)
+    noise = np.random.default_rng(0).standard_normal(hours.shape)
+    table = dataclasses.replace(
+        tiny_table(), values=np.sin(2 * np.pi * hours / period) + 0.1 * noise
+    )
+    bundle, mask = tiny_bundle(table, tiny, shift=0.0), tiny_mask(table, tiny)
+    verdict = compare_with_naive(bundle, table, mask, tiny)
+    borders = find_borders(len(table.times), table.card, tiny.data, tiny.window)
+    origins = borders.origins("test", tiny.window.look_back, tiny.window.horizon)
+    errors = {
+        name: score(each, table, origins, bundle.scaler, 7).mse
+        for name, each in naive_forecasts(
+            table, tiny.window, bundle.scaler, bundle.device, tiny
+        ).items()
+    }
+    assert verdict.naive == ("seasonal_naive" if period == 24 else "repeat_last")
+    assert verdict.champion.clean == pytest.approx(min(errors.values()), rel=1e-6)
+    assert max(errors.values()) > 1.1 * min(errors.values())
+    assert verdict.wins == (period == 9.6)  # the mean of the window, against a hopeless repetition
 
 
 @given(clean=st.floats(1e-6, 1e6), rise=st.floats(-0.99, 10), bound=st.floats(0, 10))
@@ -116,14 +150,14 @@ def test_a_model_that_trained_on_the_test_rows_shows_nothing(tiny: Params) -> No
     table = tiny_table()
     fair, mask = tiny_bundle(table, tiny, shift=0.0), tiny_mask(table, tiny)
     wider = dataclasses.replace(fair, scaler=Scaler.fit(table.values[:580]))
-    score_alone(fair, table, mask, tiny)
+    compare_with_naive(fair, table, mask, tiny)
     for attempt, told in (
         (
             lambda: compare(fair, wider, table, mask, tiny),
             r"challenger was .* Train anew: dvc repro",
         ),
         (lambda: compare(wider, fair, table, mask, tiny), r"champion was .* may be among them\.$"),
-        (lambda: score_alone(wider, table, mask, tiny), r"challenger was .* Train anew: dvc repro"),
+        (lambda: compare_with_naive(wider, table, mask, tiny), r"challenger was .* Train anew"),
     ):
         with pytest.raises(S2TXError, match=told):
             attempt()
@@ -161,8 +195,13 @@ def test_a_short_test_part_decides_nothing(tiny: Params) -> None:
     few = dataclasses.replace(tiny, data=dataclasses.replace(tiny.data, ratio=(0.75, 0.21, 0.04)))
     scaler = Scaler.fit(table.values[:300])
     model = dataclasses.replace(tiny_bundle(table, tiny, shift=0.0), scaler=scaler)
-    with pytest.raises(InputError, match="11 windows"):
-        compare(model, model, table, tiny_mask(table, tiny), few)
+    mask = tiny_mask(table, tiny)
+    for attempt in (
+        lambda: compare(model, model, table, mask, few),
+        lambda: compare_with_naive(model, table, mask, few),
+    ):
+        with pytest.raises(IncomparableError, match="11 windows"):
+            attempt()
 
 
 @pytest.mark.parametrize("what", ["variates", "step"])
@@ -186,7 +225,7 @@ def test_a_score_that_is_not_finite_is_no_score(tiny: Params) -> None:
         with pytest.raises(S2TXError, match="not finite"):
             compare(*pair, table, mask, tiny)
     with pytest.raises(S2TXError, match="not finite"):
-        score_alone(bad, table, mask, tiny)
+        compare_with_naive(bad, table, mask, tiny)
 
 
 def test_a_score_under_the_mask_that_is_not_finite_is_none_either(tiny: Params) -> None:
@@ -199,7 +238,7 @@ def test_a_score_under_the_mask_that_is_not_finite_is_none_either(tiny: Params) 
         with pytest.raises(S2TXError, match="mse with inputs missing is nan"):
             compare(*pair, table, mask, tiny)
     with pytest.raises(S2TXError, match="mse with inputs missing is nan"):
-        score_alone(blind, table, mask, tiny)
+        compare_with_naive(blind, table, mask, tiny)
 
 
 @pytest.mark.parametrize("what", ["variates", "step"])
@@ -213,6 +252,6 @@ def test_a_model_is_not_scored_on_what_it_does_not_forecast(tiny: Params, what: 
     model = dataclasses.replace(tiny_bundle(table, tiny, shift=0.0), card=card)
     mask = tiny_mask(table, tiny)
     with pytest.raises(IncomparableError, match=f"the challenger forecasts {what}"):
-        score_alone(model, table, mask, tiny)
+        compare_with_naive(model, table, mask, tiny)
     with pytest.raises(IncomparableError, match=f"the champion forecasts {what}"):
         compare(model, model, table, mask, tiny)
