@@ -32,6 +32,8 @@ from s2tx.params import Params, load_params
 from s2tx.paths import Project
 
 ROOT = Path(__file__).parents[1]
+PATIENCE = 60.0  # seconds to wait for an ingest by hand, or for another night's end
+ASIDE = "Another night, or an ingest by hand, is at work on this project: nothing was done"
 VALIDATE = "validate"  # the stage after which a champion can forecast from the newest rows
 
 
@@ -50,9 +52,9 @@ def nightly(pull: bool = False, root: str | None = None) -> Night | None:
     project = Project(Path(root) if root else ROOT)
     project.cache.mkdir(exist_ok=True)
     try:
-        held = FileLock(project.night).acquire(blocking=False)
+        held = FileLock(project.night).acquire(timeout=PATIENCE)
     except Timeout:
-        get_run_logger().warning("Another night is at work on this project: nothing was done")
+        get_run_logger().warning("%s", ASIDE)
         return None
     with held:
         return _night(project, pull)
@@ -164,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except S2TXError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    print(night or "Another night is at work on this project: nothing was done")
+    print(night or ASIDE)
     return 0
 
 

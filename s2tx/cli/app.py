@@ -5,8 +5,10 @@ Exit codes: 0 done, 1 failed, 2 the input or a setting is at fault and nothing w
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -103,18 +105,18 @@ def ingest(
         if append and value is not None:
             raise InputError(f"{option} goes with a new version, not with --append", "Leave it out")
     project, params = _open()
-    _require_no_night(project)
-    result = bring_in(
-        project,
-        params,
-        source,
-        file=file,
-        append=append,
-        backwards=backwards,
-        name=name,
-        time_column=time_column,
-        step=step,
-    )
+    with _no_night(project):
+        result = bring_in(
+            project,
+            params,
+            source,
+            file=file,
+            append=append,
+            backwards=backwards,
+            name=name,
+            time_column=time_column,
+            step=step,
+        )
     if as_json:
         _show(result, as_json)
         return
@@ -127,21 +129,24 @@ def ingest(
         typer.echo(f"nothing new: {kept}")
 
 
-def _require_no_night(project: Project) -> None:
-    """Leave the data to a night that is at work: it would find neither its model nor a forecast.
+@contextlib.contextmanager
+def _no_night(project: Project) -> Iterator[None]:
+    """Keep the data from a night meanwhile: it would find neither its model nor a forecast.
 
     Raises:
-        S2TXError: one is.
+        S2TXError: one is at work.
     """
     from filelock import FileLock, Timeout
 
     project.cache.mkdir(parents=True, exist_ok=True)
     try:
-        FileLock(project.night).acquire(blocking=False).lock.release()
+        held = FileLock(project.night).acquire(blocking=False)
     except Timeout:
         raise S2TXError(
             "a night is at work on this project and reads the data. Wait for its end, or end it."
         ) from None
+    with held:
+        yield
 
 
 @app.command(rich_help_panel=DAG)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -81,14 +83,14 @@ def _bring(addresses: Sequence[str], target: Path, sha256: str | None, pause: fl
         if sha256 and found != sha256:
             _discard(part)
             raise InputError(
-                f"{address} gave a file with sha256 {found}, expected {sha256}: it changed, or "
-                "something on the way altered it. It was thrown away",
+                f"{public(address)} gave a file with sha256 {found}, expected {sha256}: it "
+                "changed, or something on the way altered it. It was thrown away",
                 "Try again, or give a copy that you trust with --from FILE",
             )
         part.replace(target)
         _discard(part)
         return
-    told = "; ".join(f"{address}: {error}" for address, error in failed)
+    told = "; ".join(_hidden(f"{address}: {error}", address) for address, error in failed)
     # A set of the catalog alone has a known hash and takes --from.
     or_else = ", or bring the file by other means and give it with --from FILE" if sha256 else ""
     if all(isinstance(error, _RefusedError) for _, error in failed):
@@ -107,8 +109,24 @@ def name_of(address: str) -> str:
     try:
         path = urlsplit(address).path
     except ValueError as error:
-        raise InputError(f"{address}: {error}", "Check the address") from None
+        raise InputError(_hidden(f"{address}: {error}", address), "Check the address") from None
     return Path(unquote(path)).name or "download"
+
+
+def public(address: str) -> str:
+    """An address without user, password and query, which may hold a key."""
+    return re.split("[?#]", re.sub("://[^/?#]*@", "://", address))[0]
+
+
+def _hidden(text: str, address: str) -> str:
+    """``text`` without what is not public of an address in it, also as ``requests`` writes it."""
+    from requests.utils import requote_uri
+
+    secrets = re.findall("://([^/?#]*)@|([?#][^#]*)", address)
+    for secret in filter(None, itertools.chain(*secrets)):
+        for form in (secret, requote_uri(secret.replace("%", "%25")), requote_uri(secret)):
+            text = text.replace(form, "***")
+    return text
 
 
 class _FetchError(Exception):

@@ -105,11 +105,7 @@ def ingest(
             name = current.name  # as it was given once; a night can say nothing of its source
         before = read_current(project) if append else None
         label = name or (before.card.name if before else entry.name if entry else path.stem)
-        if len(clean_name(label)) > _LONGEST_NAME:
-            raise InputError(
-                f"the name {label!r} is longer than {_LONGEST_NAME} characters",
-                "Give a shorter one with --name",
-            )
+        _require_name(label)
         if current is None and not begin and (project.root / "data.dvc").exists():
             raise InputError(
                 f"there is no {project.data / CARD_FILE}, and data.dvc names a version of the data",
@@ -173,25 +169,49 @@ def _bring(
 ) -> tuple[Path, Entry | None]:
     """The candidate's file, and the catalog's entry if it is a known set."""
     downloads = project.cache / "downloads"
-    if source.startswith(("http://", "https://")):
-        arrived = fetch.fetch([source], downloads)
-        path = scratch / _with_kind(fetch.name_of(source), arrived)
-        shutil.copyfile(arrived, path)
-    elif not _known(source) and (
-        Path(source).suffix or _is_file(Path(source)) or Path(source).is_dir()
+    address = source.startswith(("http://", "https://"))
+    if not address and (
+        _known(source)
+        or not (Path(source).suffix or _is_file(Path(source)) or Path(source).is_dir())
     ):
-        path = Path(source)
-    else:
         entry = catalog.find(source)
         return _bring_known(entry, file, downloads, scratch), entry
     if file is not None:
-        raise InputError(f"{source!r} is itself a file", "Give --from with a name of the catalog")
+        raise InputError(
+            f"{fetch.public(source)!r} is itself a file", "Give --from with a name of the catalog"
+        )
+    if address:
+        arrived = fetch.fetch([source], downloads)
+        path = scratch / _with_kind(fetch.name_of(source), arrived)
+        shutil.copyfile(arrived, path)
+    else:
+        path = Path(source)
     if not _is_file(path):
         return path, None  # reading it will say what is wrong
     kept = scratch / path.name  # what is checked is what is kept, whoever writes to the source
     if kept != path:
         shutil.copyfile(path, kept)
     return kept, catalog.recognise(fingerprint.of_file(kept))
+
+
+def _require_name(label: str) -> None:
+    """A name must tell a data set from others once it is clean.
+
+    Raises:
+        InputError: it is too long, or has letters and none that a registered model may have.
+    """
+    clean = clean_name(label)
+    if len(clean) > _LONGEST_NAME:
+        raise InputError(
+            f"the name {label!r} is longer than {_LONGEST_NAME} characters",
+            "Give a shorter one with --name",
+        )
+    if re.search(r"[^\W\d_]", label) and not re.search("[A-Za-z]", label):
+        raise InputError(
+            f"the data set would be called {clean!r}, as others whose names are in the script of "
+            f"{label!r} would",
+            "Give it a name of letters from A to Z with --name",
+        )
 
 
 def _with_kind(name: str, arrived: Path) -> str:
@@ -247,13 +267,8 @@ def _known(source: str) -> bool:
 def _origin(source: str, entry: Entry | None) -> str:
     """Where the data come from, in words that hold on every machine and let nobody in."""
     if entry is None:
-        return _public(source) if "://" in source else Path(source).name
+        return fetch.public(source) if "://" in source else Path(source).name
     return entry.addresses[0] if entry.addresses else "s2tx.data.demo"
-
-
-def _public(address: str) -> str:
-    """An address without user, password and query: the card goes wherever the data go."""
-    return re.split("[?#]", re.sub("://[^/?#]*@", "://", address))[0]
 
 
 def _other(current: str, name: str, origin: str, append: bool) -> InputError:

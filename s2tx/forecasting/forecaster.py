@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -262,16 +262,15 @@ def forecast(
 
     Raises:
         InputError: the rows do not fit the model or hold no reading, there is no champion, or
-            ``output`` cannot be written.
-        S2TXError: the registry does not answer, or the champion does not load.
+            ``output`` cannot be written, or would take the place of what is read.
+        S2TXError: the registry does not answer, the champion does not load, or the forecast cannot
+            be written where it belongs.
     """
     from s2tx.registry.champion import load_champion
     from s2tx.registry.package import current_card, current_table, model_name
 
-    if output is not None and output.suffix not in (".csv", ".parquet"):
-        raise InputError(f"{output} is neither CSV nor Parquet", "End it with .csv or .parquet")
-    if output is not None and output.is_dir():
-        raise InputError(f"{output} is a folder", "Name a file with --output")
+    if output is not None:
+        _require_place(project, output, input)
     name = model_name(current_card(project), params.window)
     bundle, version = load_champion(project, name, params.runtime)
     frame = current_table(project).frame() if input is None else _read(input, bundle)
@@ -284,38 +283,69 @@ def forecast(
     # Other rows up to the same stamp must not take the place of the night's forecast.
     of = "" if input is None else f"-{input.stem}"
     path = output or project.forecasts / f"{name}-{seen:%Y%m%dT%H%M%S}{of}.csv"
-    about = path.with_name(f"{path.name}.json")
     missing = {column: float(newest[column].isna().mean()) for column in card.variates}
-    # Both are whole before either takes its place, the forecast last: who waits for it has both.
-    # The hash tells whether they belong together, where a kill or another forecast came between.
+    made = Forecast(
+        path=path,
+        about=path.with_name(f"{path.name}.json"),
+        sha256="",
+        rows=len(ahead),
+        name=name,
+        version=version,
+        newest=str(seen),
+        newest_reading=str(reading),
+        first=str(ahead[card.time_column].iloc[0]),
+        last=str(ahead[card.time_column].iloc[-1]),
+        missing=missing,
+        unseen=tuple(column for column, share in missing.items() if share == 1),
+    )
     try:
-        with write_beside(path) as part, write_beside(about) as note:
-            if path.suffix == ".parquet":
-                ahead.to_parquet(part, index=False)
-            else:
-                ahead.to_csv(part, index=False)
-            made = Forecast(
-                path=path,
-                about=about,
-                sha256=of_file(part),
-                rows=len(ahead),
-                name=name,
-                version=version,
-                newest=str(seen),
-                newest_reading=str(reading),
-                first=str(ahead[card.time_column].iloc[0]),
-                last=str(ahead[card.time_column].iloc[-1]),
-                missing=missing,
-                unseen=tuple(column for column, share in missing.items() if share == 1),
-            )
-            note.write_text(made.as_json(), encoding="utf-8")
+        return _write(made, ahead)
     except OSError as error:
         if output is None:
-            raise
+            raise S2TXError(
+                f"{path} cannot be written ({error}). See to its folder, or name another file with "
+                "--output."
+            ) from None
         raise InputError(
             f"{output} cannot be written ({error})", "Name another file with --output"
         ) from None
-    return made
+
+
+def _require_place(project: Project, output: Path, input: Path | None) -> None:
+    """A forecast may take the place of another, and of nothing that it is made from.
+
+    Raises:
+        InputError: ``output`` is a folder, of another kind, the input itself, or among the data.
+    """
+    if output.suffix not in (".csv", ".parquet"):
+        raise InputError(f"{output} is neither CSV nor Parquet", "End it with .csv or .parquet")
+    other = "Name another file with --output"
+    try:
+        folder, place = output.is_dir(), output.resolve()
+    except OSError as error:
+        raise InputError(f"{output} cannot be written ({error})", other) from None
+    if folder:
+        raise InputError(f"{output} is a folder", "Name a file with --output")
+    if input is not None and place == input.resolve():
+        raise InputError(f"{output} holds the rows to forecast from", other)
+    if place.is_relative_to(project.data.resolve()):
+        raise InputError(f"{output} lies in {project.data}, which holds the data", other)
+
+
+def _write(made: Forecast, ahead: pd.DataFrame) -> Forecast:
+    """The file and the one beside it; returns ``made`` with the file's hash.
+
+    Both are whole before either takes its place, the forecast last: who waits for it has both. The
+    hash tells whether they belong together, where a kill or another forecast came between.
+    """
+    with write_beside(made.path) as part, write_beside(made.about) as note:
+        if made.path.suffix == ".parquet":
+            ahead.to_parquet(part, index=False)
+        else:
+            ahead.to_csv(part, index=False)
+        whole = replace(made, sha256=of_file(part))
+        note.write_text(whole.as_json(), encoding="utf-8")
+    return whole
 
 
 def _read(path: Path, bundle: Bundle) -> pd.DataFrame:

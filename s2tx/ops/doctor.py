@@ -16,18 +16,15 @@ from s2tx.data import versions
 from s2tx.data.age import newest_reading, require_recent
 from s2tx.data.profile import take_out_sentinels
 from s2tx.data.read import read_current
-from s2tx.errors import S2TXError
+from s2tx.errors import InputError, S2TXError
 from s2tx.params import load_params
 from s2tx.paths import Project
-from s2tx.registry.store import address, without_password
+from s2tx.registry.store import address, begun, without_password
 
 _SPACE = 5  # GiB that a night should find free
 _NO_COMMIT = (
     "Tell it who you are: git config user.name NAME; git config user.email ADDRESS; "
     "then: git add data.dvc && git commit data.dvc"
-)
-_NO_CHAMPION = (
-    "Make one: dvc repro, s2tx register, s2tx promote; or put one back: s2tx rollback --to"
 )
 
 
@@ -66,7 +63,7 @@ def examine(project: Project) -> list[Check]:
             ("DVC remote", _remote, "See: dvc remote list; then dvc push"),
             ("git", _git, _NO_COMMIT),
             ("MLflow", _mlflow, "Start the server that MLFLOW_TRACKING_URI names, or unset it"),
-            ("champion", _champion, _NO_CHAMPION),
+            ("champion", _champion, "See what it says; s2tx rollback goes back to the one before"),
             ("Prefect", _prefect, "Install it anew: make setup"),
             ("disk", _disk, f"Free some space: a night should find {_SPACE} GiB"),
         )
@@ -76,6 +73,8 @@ def examine(project: Project) -> list[Check]:
 def _check(name: str, look: Callable[[Project], str], project: Project, cure: str) -> Check:
     try:
         return Check(name, True, look(project), cure)
+    except InputError as error:
+        return Check(name, False, error.what, error.cure)
     except (_NotOkError, S2TXError) as error:
         return Check(name, False, str(error), cure)
     except Exception as error:
@@ -147,7 +146,7 @@ def _git(project: Project) -> str:
 def _mlflow(project: Project) -> str:
     from s2tx.registry.store import connect
 
-    if not os.environ.get("MLFLOW_TRACKING_URI") and not (project.mlruns / "mlflow.db").exists():
+    if not begun(project):
         return "no run yet; the first one makes mlruns/mlflow.db"
     connect(project)
     uri = address(project)
@@ -160,8 +159,10 @@ def _champion(project: Project) -> str:
 
     params = load_params(project.params)
     name = model_name(current_card(project), params.window)
-    if not os.environ.get("MLFLOW_TRACKING_URI") and not (project.mlruns / "mlflow.db").exists():
-        raise _NotOkError(f"{name} has no champion yet")
+    if not begun(project):
+        raise InputError(
+            f"{name} has no champion yet", "Make one: dvc repro, s2tx register, s2tx promote"
+        )
     _, version = load_champion(project, name, params.runtime)
     return f"{name} version {version} loads"
 

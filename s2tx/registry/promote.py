@@ -47,11 +47,11 @@ class Decision:
     """What was decided, and on what.
 
     Attributes:
-        promoted: the alias moved to the challenger.
+        promoted: the alias moved to the challenger, or back to an earlier version.
         reason: in words.
         name: of the registered model.
         champion: the version in service before the decision, if any.
-        challenger: the version that asked.
+        challenger: the version that asked, or that was gone back to.
         metric: ``mse`` or ``mae``, standardised.
         naive: the forecast that stood in for a champion, if there was none.
         champion_score: of the champion, or of what stood in for it, if both were scored.
@@ -136,8 +136,8 @@ def rollback(
         by: who or what decides.
 
     Raises:
-        InputError: there are no data, nothing is in service, there is no earlier champion, or no
-            such version.
+        InputError: there are no data, there is no earlier champion to go back to, or no such
+            version, or it is in service already.
         S2TXError: the registry does not answer, the version does not load, or the alias moved
             meanwhile.
     """

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _P = ParamSpec("_P")
 _Made = TypeVar("_Made")
 EXPERIMENT = "s2tx"
+PATIENCE = 600.0  # seconds to wait for a lock
 _SQLITE = "sqlite:///"
 # Up to the @ before the host; SQLAlchemy lets a password hold a slash, requests an @.
 _PASSWORD = re.compile(r"://[^:/@]*:(.*?)@(?=[^@/]*(?:/|$))")
@@ -46,6 +47,11 @@ def address(project: Project) -> str:
     """The tracking URI: ``MLFLOW_TRACKING_URI``, else SQLite below the project's root."""
     database = project.mlruns.resolve() / "mlflow.db"
     return os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{database}"
+
+
+def begun(project: Project) -> bool:
+    """Whether there is a store to ask: a server is named, or a run has made the database."""
+    return bool(os.environ.get("MLFLOW_TRACKING_URI")) or (project.mlruns / "mlflow.db").exists()
 
 
 def without_password(text: object, uri: str) -> str:
@@ -143,17 +149,11 @@ def locked(project: Project, name: str) -> Iterator[None]:
     """Hold the lock called ``name`` among the processes of this project; waits for its turn.
 
     Raises:
-        S2TXError: another process holds it for ten minutes.
+        S2TXError: another process holds it for ``PATIENCE``.
     """
-    from filelock import FileLock, Timeout
-
     project.mlruns.mkdir(parents=True, exist_ok=True)
-    path = project.mlruns / f".{name}.lock"
-    try:
-        with FileLock(path, timeout=600):
-            yield
-    except Timeout:
-        raise S2TXError(f"{path} is held by another process for ten minutes. Try later.") from None
+    with _held(project.mlruns / f".{name}.lock"):
+        yield
 
 
 def _sqlite_folder(uri: str) -> Path | None:
@@ -171,8 +171,23 @@ def _one_at_a_time(uri: str) -> Iterator[None]:
     if folder is None:
         yield
         return
-    from filelock import FileLock
-
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".mlflow.db.lock", timeout=120):
+    with _held(folder / ".mlflow.db.lock"):
         yield
+
+
+@contextlib.contextmanager
+def _held(path: Path) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, timeout=PATIENCE)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise S2TXError(
+            f"{path} is held by another process for {PATIENCE:.0f} s. Try later."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()

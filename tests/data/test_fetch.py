@@ -243,3 +243,21 @@ def test_halves_of_two_versions_are_never_joined(server: Server, tmp_path: Path)
     server.resumable = True
     server.body = bytes(reversed(BODY))
     assert get(server, tmp_path, sha256=None).read_bytes() == server.body
+
+
+def test_what_an_address_hides_is_not_told(server: Server, tmp_path: Path) -> None:
+    """Protects keys in a query and passwords from the log of every night that fails."""
+    own = server.address.removeprefix("http://")
+    for host, refused in ((own, True), ("127.0.0.1:9/x.csv", False), ("[::1/x.csv", True)):
+        server.statuses = [404] if refused else []
+        secret = f"http://me:top secret@{host}?key=hid den%20&more#end"
+        with pytest.raises(S2TXError) as told:
+            fetch.fetch([secret], tmp_path, pause=0.0)
+        assert host.split("/")[0] in str(told.value)
+        for hidden in ("secret", "hid", "den", "more", "me:"):
+            assert hidden not in str(told.value)
+    assert fetch.public("https://a:b@h/x.csv?k=v#f") == "https://h/x.csv"
+    server.statuses, server.body = [], b"other"
+    with pytest.raises(InputError, match="expected") as wrong:
+        fetch.fetch([f"{server.address}?key=hidden"], tmp_path, sha256=GOOD)
+    assert "hidden" not in str(wrong.value)

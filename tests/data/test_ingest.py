@@ -424,6 +424,17 @@ def test_a_name_that_no_file_can_have_is_refused(project, small, frame, tmp_path
     assert not project.data.exists()
 
 
+@pytest.mark.parametrize("stem", ["负荷", "нагрузка", "负荷 1", "_φ_"])
+def test_a_name_that_cleaning_empties_is_refused(project, small, frame, tmp_path, stem) -> None:  # type: ignore[no-untyped-def]
+    """Protects two data sets from being taken for one, of which the second replaces the first."""
+    source = str(write(frame, tmp_path / f"{stem}.csv"))
+    with pytest.raises(InputError, match=r"the data set would be called '.*--name"):
+        ingest(project, small, source)
+    assert not project.data.exists()
+    ingest(project, small, source, name="load")
+    assert ingest(project, small, source).card.name == "load"  # it was named once
+
+
 def test_no_repository_is_said_first(small, frame, tmp_path) -> None:  # type: ignore[no-untyped-def]
     """Data that cannot be versioned are not taken."""
     with pytest.raises(InputError, match=r"is no DVC repository.*dvc init"):

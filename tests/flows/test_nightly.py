@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -413,13 +414,23 @@ def test_one_night_at_a_time(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """After downtime Prefect starts every missed night at once: one works, the rest step aside."""
+    monkeypatch.setattr(night, "PATIENCE", 0.1)
     project.cache.mkdir()
     with FileLock(project.night):
         assert night.nightly(root=str(project.root)) is None
         monkeypatch.setattr(night, "nightly", _here(project))
         assert night.main([]) == 0
-    assert "Another night is at work" in capsys.readouterr().out
+    assert "Another night, or an ingest by hand, is at work" in capsys.readouterr().out
     assert not calls
+
+
+def test_a_night_waits_for_an_ingest_by_hand(project: Project, calls: list[str]) -> None:
+    """Protects a night from being left out for the sake of a few seconds' work."""
+    project.cache.mkdir()
+    lock = FileLock(project.night, thread_local=False).acquire().lock
+    threading.Timer(1.0, lock.release).start()
+    assert night.nightly(root=str(project.root)) is not None
+    assert calls == ["zeta", "alpha", "mid"]
 
 
 def test_a_lock_deeper_in_the_night_is_no_other_night(

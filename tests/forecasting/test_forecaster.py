@@ -248,9 +248,30 @@ def test_a_forecast_and_what_stands_beside_it_come_together(
         raise OSError("no space left")
 
     monkeypatch.setattr(Forecast, "as_json", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(S2TXError, match=r"cannot be written \(no space left\)\. .*--output"):
         forecast(in_service, tiny)
     assert list(in_service.forecasts.iterdir()) == []
+
+
+def test_a_forecast_takes_the_place_of_nothing_that_it_is_made_from(
+    in_service: Project, tiny: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects the user's rows, and the version of the table, from a slip in --output."""
+    rows = tmp_path / "rows.csv"
+    tiny_table().frame().to_csv(rows, index=False)
+    monkeypatch.chdir(tmp_path)
+    before = rows.read_bytes()
+    for arguments, why in (
+        ({"output": Path("rows.csv"), "input": rows}, "holds the rows to forecast from"),
+        ({"output": in_service.data / "tiny.csv"}, "lies in .*, which holds the data"),
+        ({"output": tmp_path / f"{'a' * 300}.csv"}, "cannot be written"),
+    ):
+        with pytest.raises(InputError, match=why):
+            forecast(in_service, tiny, **arguments)
+    assert rows.read_bytes() == before
+    long = rows.rename(tmp_path / f"{'a' * 220}.csv")  # fits, but not with what is added to it
+    with pytest.raises(S2TXError, match=r"cannot be written .*--output"):
+        forecast(in_service, tiny, input=long)
 
 
 def test_a_sentinel_is_a_missing_reading_in_service_too(tiny: Params, frame: pd.DataFrame) -> None:

@@ -46,7 +46,10 @@ def test_a_champion_that_loads_is_healthy(
     assert found["MLflow"].ok
     for weights in (project.mlruns / "artifacts").rglob("artifacts/bundle/*.safetensors"):
         weights.unlink()
-    assert not _by_name(project)["champion"].ok
+    sick = _by_name(project)["champion"]
+    assert not sick.ok
+    assert "Go back with: s2tx rollback" in sick.found
+    assert "dvc repro" not in sick.found + sick.cure  # a new model would not mend it
 
 
 def test_data_are_those_of_their_card(
@@ -61,6 +64,8 @@ def test_data_are_those_of_their_card(
     found = doctor._check("data", doctor._data, project, "cure")
     assert not found.ok
     assert "dataset.json does not exist" in found.found
+    assert found.cure.startswith("Bring it with: dvc pull data.dvc")  # its own, and once
+    assert "Bring it" not in found.found
     rows = "".join(f"2024-01-01 {hour:02}:00:00,{hour}\n" for hour in range(9))
     text = f"when,load\n{rows}"
     sha256 = hashlib.sha256(text.encode()).hexdigest()

@@ -6,6 +6,7 @@ import traceback
 from urllib.parse import quote
 
 import pytest
+from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
@@ -15,10 +16,17 @@ from s2tx.errors import S2TXError
 from s2tx.forecasting import SERVE
 from s2tx.params import Params
 from s2tx.paths import Project
-from s2tx.registry import champion, ledger, package, tracking
+from s2tx.registry import champion, ledger, package, store, tracking
 from s2tx.registry import promote as gate
 from s2tx.registry.promote import promote
-from s2tx.registry.store import UnreachableError, address, connect, without_password
+from s2tx.registry.store import (
+    UnreachableError,
+    address,
+    connect,
+    experiment_id,
+    locked,
+    without_password,
+)
 from tests.tiny import CPU
 
 
@@ -100,3 +108,21 @@ def test_nothing_that_mlflow_says_later_holds_the_password(
         with pytest.raises(S2TXError, match=r"nightly:\*\*\*@db/mlflow") as caught:
             call()
         assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_the_lock_that_is_held_is_the_one_that_is_named(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects from a search for the holder of another lock, and from a traceback."""
+    connect(project)
+    monkeypatch.setattr(store, "PATIENCE", 0.1)
+    held = project.mlruns / ".mlflow.db.lock"
+    with FileLock(held), locked(project, "runs"), pytest.raises(S2TXError) as told:
+        experiment_id(None, project)  # type: ignore[arg-type]
+    assert str(told.value).startswith(f"{held} is held by another process for")
+    with (
+        FileLock(project.mlruns / ".runs.lock"),
+        pytest.raises(S2TXError, match=r"\.runs\.lock is held"),
+        locked(project, "runs"),
+    ):
+        pytest.fail("two held it")
