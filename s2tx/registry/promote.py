@@ -158,6 +158,8 @@ def rollback(
         raise InputError(f"version {to} of {name} is the champion already", "Name another one")
     load_version(client, name, to, params.runtime)
     reason = f"rolled back from version {current} to version {to}"
+    if current is None:
+        reason = f"nothing was in service: version {to} is, unscored"
     decision = Decision(
         True, reason, name, current, to, params.promote.metric, data_sha256=card.sha256
     )
