@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from benchmarks.markdown import cell_name, left_out, table
 from benchmarks.project import ROOT
-from benchmarks.study_page import cell_name, left_out, table
 
 IMAGE = ROOT / "docs" / "images" / "gaps.png"
 _KINDS = {"local": "local patches", "cross": "global patches"}

@@ -18,6 +18,7 @@ from s2tx.studies.settings import Cell
 # 0.005 on ETT (arXiv 2409.18479).
 ONE_SEED = 0.015
 CONFIDENCE = 0.95
+NAIVE = ("seasonal_naive", "repeat_last")  # of which no seed draws anything
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class Grid:
         variances, known = [(ONE_SEED * mse) ** 2 for mse in others], 0.0
         for horizon, recipe in product(horizons, recipes):
             mse = self.lines[data, horizon, recipe]["mse"]
+            if recipe in NAIVE:
+                continue
             if mse["deviation"] is None:
                 variances.append((self._of_one_seed(horizon, recipe) * mse["mean"]) ** 2)
                 continue
@@ -77,7 +80,9 @@ class Grid:
         return quantile * math.sqrt(sum(variances)) / len(horizons)
 
     def seeds(self, data: str, horizons: Sequence[int], recipe: str) -> str:
-        """How many were run, over the horizons: ``3``, or ``1-3``."""
+        """How many were run, over the horizons: ``3``, or ``1-3``; ``any`` where none draws."""
+        if recipe in NAIVE:
+            return "any"
         found = {self.lines[data, horizon, recipe]["mse"]["seeds"] for horizon in horizons}
         return "-".join(map(str, sorted({min(found), max(found)})))
 

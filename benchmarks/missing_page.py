@@ -8,9 +8,9 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks import gaps_page, newest_page
+from benchmarks.markdown import cell_name, mean_rise, table
 from benchmarks.missing_results import Results
 from benchmarks.project import ROOT
-from benchmarks.study_page import cell_name, mean_rise, table
 
 PAGE = ROOT / "docs" / "missing-values.md"
 CELLS = ROOT / "docs" / "missing-cells.md"
@@ -29,8 +29,8 @@ place. Here all three are said, and one command repeats it: `s2tx study missing`
 `study.missing` of `params.yaml`; a receipt a cell in `results/missing/`).
 
 - **What is hidden**: *blocks* of 24 steps of one variate, up to the rate; single *points*; a
-  *sensor*, one variate, for 28 blocks in a row (672 steps: all that `paper` and SST read, and twice
-  what the others do, which so have more windows with a variate wholly dark); a *blackout* of
+  *sensor*, one variate, for 28 blocks in a row (672 steps: all that `paper` and SST read, and more
+  than the others do, which so have more windows with a variate wholly dark); a *blackout* of
   all variates for 24 steps; the *tail*, the newest steps of every look-back. Masks are seeded and
   over rows: all models see the same gaps. The rate is that of the whole table, and more or less of
   it falls on the look-backs of the test windows. Every table is of one mask (`study.missing.seed`),
@@ -220,7 +220,7 @@ def _claims(results: Results) -> Iterator[str]:
     yield (
         f"At {RATE:.0%} missing, in blocks, on {'-'.join(map(str, WHERE))}. Where several masks "
         "were drawn, the rise is the mean over them, with the deviation, and judged by the mean. "
-        "One mask may be a lucky one, as the draws below show."
+        f"{_of_whom(results)}One mask may be a lucky one, as the draws below show."
     )
     yield ""
     rows = []
@@ -229,12 +229,19 @@ def _claims(results: Results) -> Iterator[str]:
         rises["trained, mask"] = _alone(_trained_rise(results, *WHERE, recipe))
         known = {label: found for label, found in rises.items() if found}
         held = {label: found for label, found in known.items() if fmean(found) <= claim}
-        sure = "yes" if any(len(found) > 1 for found in held.values()) else "under one mask"
+        sure = any(len(found) > 1 for found in held.values())
+        ways = "; ".join(
+            f"{label}{_of_masks(found) if sure else ''}" for label, found in held.items()
+        )
         rows.append(
             [
                 f"`{recipe}` loses at most {claim:.1%}, as the paper says, in one of these ways",
                 "; ".join(f"{label}: {_rise(found)}" for label, found in known.items()),
-                f"{sure}: {'; '.join(held)}" if held else "no" if known else "not run",
+                f"{'yes' if sure else 'under one mask'}: {ways}"
+                if held
+                else "no"
+                if known
+                else "not run",
             ]
         )
     for recipe in ("best", "best_masked"):
@@ -289,7 +296,7 @@ def _beside(results: Results, recipe: str) -> Iterator[list[str]]:
         a, b = (_alone(_blocks(results, *WHERE, name, RATE, "infill")) for name in ("best", recipe))
     if not a or not b:
         return
-    less = [theirs - ours for ours, theirs in zip(a, b, strict=True)]
+    less = [other - own for own, other in zip(a, b, strict=True)]
     wins = sum(each > 0 for each in less)
     verdict = "yes" if wins == len(less) else "no" if wins == 0 else "cannot be told"
     yield [
@@ -297,6 +304,22 @@ def _beside(results: Results, recipe: str) -> Iterator[list[str]]:
         f"{_rise(a)} against {_rise(b)}",
         f"{verdict}: under {wins} of {len(less)} masks" if len(less) > 1 else "one mask, not told",
     ]
+
+
+def _seeds(results: Results) -> str:
+    """Whose weights were scored under several masks."""
+    seeds = results.drawn_for(*WHERE)
+    return f"seed{'s' if len(seeds) > 1 else ''} {' and '.join(map(str, seeds))}"
+
+
+def _of_whom(results: Results) -> str:
+    """That masks were drawn for some weights and not for others."""
+    if not results.drawn_for(*WHERE):
+        return ""
+    return (
+        f"That is of the weights of {_seeds(results)}, where the tables below are means over all "
+        "seeds: weights may differ by more than masks do. "
+    )
 
 
 def _of_masks(rises: Sequence[float]) -> str:
@@ -317,8 +340,9 @@ def _draws(results: Results) -> Iterator[str]:
         yield "Not run."
         return
     yield (
-        f"ETTh1-96, blocks at {RATE:.0%}, with the first seed's weights: the rise under several "
-        "masks. In brackets the share that a mask hides of the test windows' look-backs."
+        f"{'-'.join(map(str, WHERE))}, blocks at {RATE:.0%}, with the weights of "
+        f"{_seeds(results)}: the rise under several masks. In brackets the share that a mask hides "
+        "of the test windows' look-backs."
     )
     yield ""
     drawn: dict[tuple[str, str], dict[int, tuple[float, float]]] = {}

@@ -55,13 +55,26 @@ class Results:
     def draws(
         self, data: str, horizon: int, recipe: str, **condition: Any
     ) -> dict[int, tuple[float, float]]:
-        """By the seed of each mask that was drawn: the share it hides, and the rise of the MSE."""
-        return {
-            line["seed"]: (line["hidden"], line["mse"] / record["clean"]["mse"] - 1)
-            for record in self.of(data, horizon, recipe)
-            for line in record.get("draws", ())
-            if condition.items() <= line.items()
-        }
+        """By the seed of each mask that was drawn: the share it hides, and the rise of the MSE, the
+        mean over the weights that were scored under it."""
+        found: dict[int, list[tuple[float, float]]] = {}
+        for record in self.of(data, horizon, recipe):
+            for line in record.get("draws", ()):
+                if condition.items() <= line.items():
+                    rise = line["mse"] / record["clean"]["mse"] - 1
+                    found.setdefault(line["seed"], []).append((line["hidden"], rise))
+        return {mask: (each[0][0], fmean(rise for _, rise in each)) for mask, each in found.items()}
+
+    def drawn_for(self, data: str, horizon: int) -> list[int]:
+        """The seeds whose weights were scored under several masks, of whatever recipe."""
+        return sorted(
+            {
+                each["cell"]["seed"]
+                for each in self.cells
+                if (each["cell"]["data"], each["cell"]["horizon"]) == (data, horizon)
+                and each.get("draws")
+            }
+        )
 
 
 def _name(record: Mapping[str, Any]) -> tuple[str, int, str, str]:

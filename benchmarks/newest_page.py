@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from benchmarks.study_page import left_out, mean_rise, table
+from benchmarks.markdown import left_out, mean_rise, table
 
 _COLUMNS = {
     "all": "all gaps",
@@ -40,7 +40,7 @@ def section(record: Mapping[str, Any], wanted: float) -> Iterator[str]:
     yield ""
     rows, told = [], []
     for name, cells in _by_recipe(record["cells"]).items():
-        masks = list(zip(*(cell["masks"] for cell in cells), strict=True))
+        masks = _shared(cells)
         rises: dict[str, list[float]] = {column: [] for column in _COLUMNS}
         for same in masks:
             for column, found in rises.items():
@@ -61,6 +61,19 @@ def section(record: Mapping[str, Any], wanted: float) -> Iterator[str]:
         yield each
 
 
+def _shared(cells: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Each mask that every cell was scored under, cell by cell."""
+    by_mask = [
+        {(mask["pattern"], mask["rate"], mask["seed"]): mask for mask in cell["masks"]}
+        for cell in cells
+    ]
+    return [
+        [each[key] for each in by_mask]
+        for key in by_mask[0]
+        if all(key in each for each in by_mask)
+    ]
+
+
 def _by_recipe(cells: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
     """The seeds of a recipe side by side, under its name."""
     found: dict[str, list[Mapping[str, Any]]] = {}
@@ -73,15 +86,13 @@ def _by_recipe(cells: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str
 def _told(name: str, rises: Mapping[str, Sequence[float]], wanted: float) -> str:
     """The means over the masks in words, and what they say of the aim."""
     mean = {column: mean_rise(each) for column, each in rises.items()}
+    masks = len(rises["further"])
     beyond = sum(each > wanted for each in rises["further"])
+    saved = sum(2 * a < b for a, b in zip(rises["newest"], rises["further"], strict=True))
     return (
         f"{name}: {mean['all']} with all gaps, {mean['longer']} with longer estimates, "
         f"{mean['newest']} with the newest alone, "
         f"{mean['others']} with the others alone. Forecasting further costs {mean['further']}, "
-        f"more than {wanted:.0%} under {beyond} of {len(rises['further'])} masks"
-        + (
-            ": estimates, and what others showed while a variate was silent, save more than half."
-            if 2 * fmean(rises["newest"]) < fmean(rises["further"])
-            else "."
-        )
+        f"more than {wanted:.0%} under {beyond} of {masks} masks; estimates, and what others "
+        f"showed while a variate was silent, save more than half of it under {saved} of {masks}."
     )

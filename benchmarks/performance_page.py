@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from benchmarks.markdown import commit_text
 from benchmarks.measure import ms
 
 
@@ -21,8 +22,7 @@ def render(results: Mapping[str, Any]) -> str:
 
 def _head(title: str, name: str, result: Mapping[str, Any]) -> Iterator[str]:
     where = result["conditions"]
-    commit, dirty, _ = str(result["receipt"]["code"]).partition("+")
-    code = commit[:12] + (" with changes" if dirty else "")
+    code = commit_text(result["receipt"]["code"])
     yield from (
         "",
         f"### {title}",

@@ -38,6 +38,7 @@ from s2tx.model.scan import choose
 N, I, K = 32, 32, 16  # noqa: E741  sequences, channels, state
 LENGTHS = (287, 861, 4097)  # 7 variates of 41 patches, 21 of 41, and longer
 LONG = (1645, 3290, 6580, 13161)  # 321 variates of 41 patches, and halves of it
+SAME = 1e-5  # share of the largest gradient by which a scan may be from the reference
 WIDTH = 256  # channels of the long ones, one sequence
 OURS = "ours (cpu)"
 SQUARE = {"mamba_ssm's reference", "transformers' slow path"}
@@ -83,20 +84,24 @@ def alone(length: int) -> Callable[[], object]:
 
 
 def agree(scans: dict[str, peers.Scan]) -> dict[str, float]:
-    """The largest error of any gradient against the reference, so that all do the same work."""
+    """The largest error of any gradient against the reference, so that all do the same work.
+
+    Raises:
+        ValueError: one does not; names it.
+    """
     leaves, dy = inputs(2, I, 37)
 
     def gradients(scan: peers.Scan) -> tuple[Tensor, ...]:
         return torch.autograd.grad(scan(*leaves), leaves, dy)
 
-    expected = gradients(ours("reference"))
-    return {
-        name: max(
-            float((found - wanted).abs().max() / wanted.abs().max())
-            for found, wanted in zip(gradients(scan), expected, strict=True)
-        )
-        for name, scan in scans.items()
-    }
+    expected, errors = gradients(ours("reference")), {}
+    for name, scan in scans.items():
+        pairs = zip(gradients(scan), expected, strict=True)
+        apart = [(found - wanted).abs().max() / wanted.abs().max() for found, wanted in pairs]
+        errors[name] = float(torch.stack(apart).max())  # NaN where any is
+        if not errors[name] <= SAME:
+            raise ValueError(f"{name} is {errors[name]:.1e} from the reference: another scan")
+    return errors
 
 
 def grow(quick: bool) -> dict[str, dict[str, float]]:

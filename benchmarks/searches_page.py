@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from benchmarks.markdown import commit_text, table
 from benchmarks.project import ROOT
-from benchmarks.study_page import table
 
 PAGE = ROOT / "docs" / "searches.md"
 
@@ -53,9 +53,11 @@ def _lines(records: Iterable[Mapping[str, Any]], waiting: Sequence[str]) -> Iter
         )
         yield ""
         searched = record["receipt"]["code"]["commit"]
-        commits = dict.fromkeys(trial.get("commit", searched)[:8] for trial in record["trials"])
+        commits = dict.fromkeys(
+            commit_text(trial.get("commit", searched)) for trial in record["trials"]
+        )
         yield (
-            f"Trained by the code of commit {', '.join(f'`{each}`' for each in commits)}."
+            f"Trained by the code of commit {', '.join(commits)}."
             + "".join(f" Not tried together: {_together(barred)}." for barred in record["barred"])
         )
         yield ""

@@ -2,36 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from statistics import fmean, stdev
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from s2tx.studies.settings import Cell
-
-
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """A Markdown table, a line at a time."""
-    yield f"| {' | '.join(heads)} |"
-    yield "|---" * len(heads) + "|"
-    for row in rows:
-        yield f"| {' | '.join(row)} |"
-
-
-def spread(value: Mapping[str, Any]) -> str:
-    """The mean over seeds, with its deviation where there are several."""
-    deviation = value["deviation"]
-    return f"{value['mean']:.3f}" + ("" if deviation is None else f" ± {deviation:.3f}")
-
-
-def mean_rise(rises: Sequence[float]) -> str:
-    """Their mean in percent, with the sample deviation where there are several."""
-    deviation = f" ± {stdev(rises):.1%}" if len(rises) > 1 else ""
-    return f"{fmean(rises):+.1%}{deviation}"
-
-
-def gap(ours: float | None, theirs: float) -> str:
-    """By what share an MSE lies above another, in percent."""
-    return "" if ours is None else f"{ours / theirs - 1:+.1%}"
+from benchmarks.markdown import cell_name, commit_text, left_out, table
 
 
 def context(record: Mapping[str, Any]) -> Iterator[str]:
@@ -96,13 +70,6 @@ def context(record: Mapping[str, Any]) -> Iterator[str]:
     yield from left_out(record)
 
 
-def left_out(record: Mapping[str, Any]) -> Iterator[str]:
-    """The cells that were trained again since a study looked at them."""
-    if record.get("stale"):
-        yield ""
-        yield f"Left out, as they were trained again since: {', '.join(record['stale'])}."
-
-
 def earlier(cells: Mapping[str, Any]) -> Iterator[str]:
     """The cells that the present code did not make, by the commit that did."""
     yield "## Made by earlier code"
@@ -110,9 +77,7 @@ def earlier(cells: Mapping[str, Any]) -> Iterator[str]:
     by_commit: dict[str, list[str]] = {}
     for name, cell in cells.items():
         if cell.get("earlier_code"):
-            commit, dirty, _ = (cell["commit"] or "unknown").partition("+")
-            changed = " with changes" if dirty else ""
-            by_commit.setdefault(commit[:8] + changed, []).append(name)
+            by_commit.setdefault(commit_text(cell["commit"]), []).append(name)
     if not by_commit:
         yield "None: every cell above is of the present code."
         return
@@ -122,7 +87,7 @@ def earlier(cells: Mapping[str, Any]) -> Iterator[str]:
     )
     yield ""
     for commit, names in by_commit.items():
-        yield f"- `{commit}` ({len(names)}): {', '.join(names)}"
+        yield f"- {commit} ({len(names)}): {', '.join(names)}"
 
 
 def _range(record: Mapping[str, Any], label: str) -> str:
@@ -130,11 +95,6 @@ def _range(record: Mapping[str, Any], label: str) -> str:
     errors = [cell["test_mse"] for cell in record["cells"] if label in cell["test_mse"]]
     changes = sorted(mse[label] / mse["intact"] - 1 for mse in errors)
     return f"{changes[0]:+.1%} to {changes[-1]:+.1%}" if changes else "nothing, as none has it"
-
-
-def cell_name(cell: Mapping[str, Any]) -> str:
-    """Of a record of a study."""
-    return Cell(**cell["cell"]).name
 
 
 def _change(value: float | None, intact: float) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchmarks import gaps_page, grid_page, missing_page, performance_page, searches_page
+from benchmarks.markdown import commit_text
 from benchmarks.project import RESULTS, ROOT, no_options
 from s2tx.params import load_params
 from s2tx.paths import write_text
@@ -154,10 +155,10 @@ def _scores(runs: dict[str, Any]) -> Iterator[str]:
     settings = "; ".join(
         f"{name} with {_settings(run)}" for name, run in runs.items() if run.get("settings")
     )
-    commits = {run["receipt"]["code"][:8] for run in runs.values() if "receipt" in run}
+    commits = {commit_text(run["receipt"]["code"]) for run in runs.values() if "receipt" in run}
     yield (
         "The S2TX is recipe `best` of each set, with fewer epochs where they are named. Changed in "
-        f"`params.yaml` of the time (commit {', '.join(f'`{each}`' for each in sorted(commits))}): "
+        f"`params.yaml` of the time (commit {', '.join(sorted(commits))}): "
         f"{settings}."
     )
 

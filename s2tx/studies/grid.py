@@ -44,7 +44,7 @@ class Selection:
     cells: tuple[str, ...] = ()
 
     def holds(self, cell: Cell) -> bool:
-        names = {name.lower() for name in self.data_sets}
+        names = _lower(self.data_sets)
         return (
             (not names or cell.data.lower() in names)
             and (not self.horizons or cell.horizon in self.horizons)
@@ -82,15 +82,33 @@ def select(settings: Iterable[Setting], selection: Selection) -> list[Setting]:
     """Those that ``selection`` holds.
 
     Raises:
-        InputError: there are none.
+        InputError: there are none, or the grid has nothing of a name in it.
     """
-    chosen = [setting for setting in settings if selection.holds(setting.cell)]
+    every = list(settings)
+    cells = [setting.cell for setting in every]
+    for what, wanted, known in (
+        ("data set", _lower(selection.data_sets), _lower(cell.data for cell in cells)),
+        ("horizon", set(selection.horizons), {cell.horizon for cell in cells}),
+        ("recipe", set(selection.recipes), {cell.recipe for cell in cells}),
+        ("seed", set(selection.seeds), {cell.seed for cell in cells}),
+        ("cell", set(selection.cells), {cell.name for cell in cells}),
+    ):
+        if unknown := sorted(map(str, wanted - known)):
+            raise InputError(
+                f"the grid has no {what} {', '.join(unknown)}",
+                "Look at section study of params.yaml, or at what --list shows",
+            )
+    chosen = [setting for setting in every if selection.holds(setting.cell)]
     if not chosen:
         raise InputError(
-            "no cell of the grid is selected",
-            "Look at data_sets, horizons, seeds and recipes in section study of params.yaml",
+            "no cell of the grid is selected: it has each of these, and not together",
+            "Look at section study of params.yaml, or at what --list shows",
         )
     return chosen
+
+
+def _lower(names: Iterable[str]) -> set[str]:
+    return {name.lower() for name in names}
 
 
 def run(

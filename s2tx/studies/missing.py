@@ -41,7 +41,7 @@ from s2tx.studies.conditions import Condition, conditions, score_under
 from s2tx.studies.finished import Finished
 from s2tx.studies.grid import Lines, places_of
 from s2tx.studies.record import read_record, write_record
-from s2tx.studies.settings import Cell, Setting, block_cells, resolve
+from s2tx.studies.settings import Cell, Setting, block_cells, resolve, running_code
 from s2tx.study_params import MissingParams
 from s2tx.training.checkpoint import Checkpoint
 from s2tx.training.train import train
@@ -200,7 +200,7 @@ def train_and_examine(
 def _key(of: str, study: MissingParams, rate: float | None = None) -> str:
     """Identity of a record: the weights or the setting, the masks and the code."""
     steps = None if rate is None else study.block_steps
-    return identity.of_json([of, study.seed, rate, steps, identity.of_code(_CODE)])
+    return identity.of_json([of, study.seed, rate, steps, running_code(_CODE)])
 
 
 def _stands(

@@ -79,7 +79,7 @@ class Setting:
     @property
     def code(self) -> str:
         """sha256 of the sources that decide the cell's figures."""
-        return _sources((*code_of(self.spec), *_CODE))
+        return running_code((*code_of(self.spec), *_CODE))
 
     @property
     def key(self) -> str:
@@ -98,8 +98,9 @@ class Setting:
 
 
 @functools.cache
-def _sources(rooms: tuple[str, ...]) -> str:
-    """Read once a process: what runs is what was imported, whatever is edited meanwhile."""
+def running_code(rooms: tuple[str, ...]) -> str:
+    """sha256 of named sources, read once a process: what runs is what was imported, whatever is
+    edited meanwhile."""
     return identity.of_code(rooms)
 
 

@@ -68,11 +68,25 @@ def test_a_claim_is_judged_over_the_masks_that_were_drawn() -> None:
     tree["cells"][3]["draws"] = draws("mask", (8, 0.41, 0.44), (9, 0.4, 0.42))  # in part
     page = missing_page.page(tree, ["best_masked", "best"])
     assert "loses at most 2% (test, mask) | +2.5% ± 2.1% (2 masks) | no |" in page
+    assert "That is of the weights of seed 1, where the tables below are means over all" in page
+    assert "with the weights of seed 1: the rise under several masks" in page
     assert "| recipe | fill | mask 7 | mask 8 | mask 9 | mean |" in page
     assert "| `best_masked` | mask | +1.0% (38.2%) | +4.0% (41.0%) |  | +2.5% ±" in page
     assert "| `paper` | mask |  | +10.0% (41.0%) | +5.0% (40.0%) | +7.5% ±" in page
     # Of the first mask, under which all else was scored, a reader must know that it is mild.
     assert "has the lowest rise in 1 of 1 rows (which share their masks); the mean over the" in page
+
+
+def test_no_seed_is_lost_where_several_were_scored_under_the_masks() -> None:
+    """Protects a mean over masks from being of whichever weights came last."""
+    tree = some()
+    second = record("best_masked", 0.50, {("block", 0.4, "mask"): 0.5})
+    second["cell"] = second["cell"] | {"seed": 2}
+    tree["cells"].append(second | {"draws": draws("mask", (7, 0.382, 0.6), (8, 0.41, 0.5))})
+    tree["cells"][0]["draws"] = draws("mask", (7, 0.382, 0.404), (8, 0.41, 0.416))
+    page = missing_page.page(tree, ["best_masked", "best"])
+    assert "| `best_masked` | mask | +10.5% (38.2%) | +2.0% (41.0%) |" in page
+    assert "with the weights of seeds 1 and 2: the rise under several masks" in page
 
 
 def test_estimates_are_compared_in_front_of_every_model_and_under_the_same_masks() -> None:
@@ -153,6 +167,7 @@ def test_the_gap_next_to_the_forecast_is_told_apart() -> None:
         | {"all": 0.42, "longer": 0.416, "newest": 0.404, "others": 0.408, "further": further}
         for further in (0.407, 0.411)
     ]
+    masks[1] |= {"seed": 8}
     newest = {
         "receipt": {"command": "python -m s2tx.studies.newest --cells x", "protocol": "windows"},
         "cells": [{"cell": cell, "steps": 96, "complete": 0.4, "masks": masks}],
@@ -160,10 +175,15 @@ def test_the_gap_next_to_the_forecast_is_told_apart() -> None:
     page = missing_page.page(some(), ["best_masked"], newest=newest)
     shown = "12.0 | +5.0% | +4.0% | +1.0% | +2.0% | +1.7% |"
     assert f"| ETTh1-192 `best` | 1 | block 40%, mask 7 | {shown}" in page
-    assert "costs +2.2% ± 0.7%, more than 2% under 1 of 2 masks: estimates, and what" in page
+    assert "costs +2.2% ± 0.7%, more than 2% under 1 of 2 masks; estimates, and what" in page
+    assert "save more than half of it under 1 of 2." in page
     masks[0]["newest"] = masks[1]["newest"] = 0.408
-    assert "under 1 of 2 masks." in missing_page.page(some(), ["best_masked"], newest=newest)
+    assert "half of it under 0 of 2." in missing_page.page(some(), ["best_masked"], newest=newest)
     other = {"cell": cell | {"seed": 2}, "steps": 96, "complete": 0.42, "masks": masks}
     newest["cells"].append(other)  # type: ignore[attr-defined]
     page = missing_page.page(some(), ["best_masked"], newest=newest)
     assert "| ETTh1-192 `best` | 2 | block 40%, mask 7 | 12.0 | +2.5% |" in page
+    other["masks"] = [masks[1] | {"seed": 9}, masks[0]]  # of another protocol: what both have
+    page = missing_page.page(some(), ["best_masked"], newest=newest)
+    assert "| ETTh1-192 `best` | 2 | block 40%, mask 7 | 12.0 | +2.5% |" in page
+    assert "mask 8" not in page

@@ -48,6 +48,6 @@ def test_cells_of_earlier_code_are_named_by_their_commit() -> None:
         "e": {"earlier_code": True, "commit": None},
     }
     assert "- `01234567` (2): a, c" in "\n".join(study_page.earlier(cells))
-    assert "- `01234567 with changes` (1): d" in "\n".join(study_page.earlier(cells))
+    assert "- `01234567` with changes (1): d" in "\n".join(study_page.earlier(cells))
     assert "- `unknown` (1): e" in "\n".join(study_page.earlier(cells))
     assert "every cell above is of the present code" in "\n".join(study_page.earlier({}))

@@ -122,5 +122,5 @@ def test_told_to_stop_no_cell_lives_on(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_cell_that_cannot_run_fails_with_its_reason(tmp_path: Path) -> None:
     """Protects the operator from a task that is green and did nothing."""
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    with disable_run_logger(), pytest.raises(S2TXError, match="no cell of the grid is selected"):
+    with disable_run_logger(), pytest.raises(S2TXError, match="has no cell ETTh1-96-oracle-1"):
         benchmark.cell.fn(str(tmp_path), "ETTh1-96-oracle-1", None)

@@ -246,10 +246,12 @@ def test_another_file_of_that_name_is_refused(study: Params, places: Places, fol
 
 
 @pytest.mark.usefixtures("folder")
+@pytest.mark.usefixtures("folder")
 def test_nothing_selected_is_the_users_fault(study: Params) -> None:
-    """Protects from a misspelt name that runs nothing and says nothing."""
+    """Protects from names that are all in the grid, not together, and run nothing."""
+    chosen = Selection(horizons=(4,), cells=("Small-6-dlinear-1",))
     with pytest.raises(InputError, match="no cell of the grid is selected"):
-        select(settings_of(study), Selection(recipes=("dlinera",)))
+        select(settings_of(study), chosen)
 
 
 def test_the_command_runs_lists_and_says_what_failed(
@@ -308,3 +310,22 @@ def test_the_grid_needs_no_orchestrator() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "ETTh1-96-best-2024" in done.stdout
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("selection", "told"),
+    [
+        (Selection(recipes=("dlinear", "pathctst")), "no recipe pathctst"),
+        (Selection(cells=("Small-6-dlinear-1", "Small-6-dlinear-99")), "cell Small-6-dlinear-99"),
+        (Selection(seeds=(1, 98, 99)), "no seed 98, 99"),
+        (Selection(("small", "Smal")), "no data set smal"),
+        (Selection(horizons=(6, 7)), "no horizon 7"),
+    ],
+)
+def test_a_name_that_is_not_in_the_grid_is_told(
+    study: Params, selection: Selection, told: str
+) -> None:
+    """Protects from a typing error that is found the morning after, as cells that were not run."""
+    with pytest.raises(InputError, match=f"the grid has .*{told}"):
+        select(settings_of(study), selection)
