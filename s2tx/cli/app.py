@@ -104,6 +104,8 @@ def ingest(
     for option, value in {"--name": name, "--time-column": time_column, "--step": step}.items():
         if append and value is not None:
             raise InputError(f"{option} goes with a new version, not with --append", "Leave it out")
+    if append and backwards:
+        raise InputError("--backwards takes a whole table, --append adds to one", "Leave one out")
     project, params = _open()
     with _no_night(project):
         result = bring_in(

@@ -55,7 +55,7 @@ def merge(
             f"{arrived.times[row - 1]} to {arrived.times[row]}",
             "Sort the rows by time",
         )
-    old, new = (_by_time(each.frame, card, sentinels) for each in (current, arrived))
+    old, new = (by_time(each.frame, card, sentinels) for each in (current, arrived))
     _agree(old, new, arrived)
     merged = old.combine_first(new).sort_index(kind="stable")
     if merged.equals(old):
@@ -82,7 +82,7 @@ def canonical_csv(frame: pd.DataFrame, time_column: str) -> str:
     return frame.assign(**{time_column: stamps}).to_csv(index=False, lineterminator="\n")
 
 
-def _by_time(frame: pd.DataFrame, card: Card, sentinels: tuple[float, ...]) -> pd.DataFrame:
+def by_time(frame: pd.DataFrame, card: Card, sentinels: tuple[float, ...]) -> pd.DataFrame:
     """The variates' readings by timestamp and how often it stood above."""
     occurrence = frame.groupby(card.time_column).cumcount()
     variates = list(card.variates)

@@ -119,14 +119,15 @@ def public(address: str) -> str:
 
 
 def _hidden(text: str, address: str) -> str:
-    """``text`` without what is not public of an address in it, also as ``requests`` writes it."""
+    """``text`` without what is not public of an address in it, also as ``requests`` writes it, and
+    without the query of any other, to which a server may have led."""
     from requests.utils import requote_uri
 
     secrets = re.findall("://([^/?#]*)@|([?#][^#]*)", address)
     for secret in filter(None, itertools.chain(*secrets)):
         for form in (secret, requote_uri(secret.replace("%", "%25")), requote_uri(secret)):
             text = text.replace(form, "***")
-    return text
+    return re.sub(r"\?[^\s'\")>]+", "***", re.sub("://[^/?#\\s]*@", "://***@", text))
 
 
 class _FetchError(Exception):
@@ -191,7 +192,9 @@ def _receive(address: str, part: Path, held: int) -> tuple[bool, bool]:
             tag_file.write_text(tag)
         else:
             tag_file.unlink(missing_ok=True)
-        length = answer.headers.get("Content-Length")
+        coded = answer.headers.get("Content-Encoding", "identity") != "identity"
+        # What was asked for is not always what comes: of a coded body the length is another.
+        length = None if coded else answer.headers.get("Content-Length")
         total = start + int(length) if length else None
         received = start
         with part.open("ab" if appended else "wb") as stream, _progress(part, total) as advance:
@@ -204,6 +207,8 @@ def _receive(address: str, part: Path, held: int) -> tuple[bool, bool]:
                     received += len(chunk)
                     advance(len(chunk))
                 return total is None or received == total, appended
+        if coded:  # its rest could not be asked for: positions are those of the coded body
+            _discard(part)
         return False, appended
 
 

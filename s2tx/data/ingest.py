@@ -21,7 +21,7 @@ from typing import NoReturn
 
 from s2tx import fingerprint
 from s2tx.data import append as appending
-from s2tx.data import catalog, demo, fetch, versions
+from s2tx.data import catalog, demo, fetch, history, versions
 from s2tx.data.advice import unfit_season
 from s2tx.data.catalog import Entry
 from s2tx.data.findings import Finding, Report
@@ -131,8 +131,12 @@ def ingest(
         table, report = validate(raw, params.validate, params.data, params.window)
         if table is None:
             _quarantine(project, raw.card.name, path, report, report.refusal(path.name))
-        if not backwards and (why := _earlier_end(project, current, raw)) is not None:
-            _quarantine(project, raw.card.name, path, report, why)
+        changed_rows: tuple[Finding, ...] = ()
+        if before is None:
+            try:
+                changed_rows = _beside(project, current, raw, params, backwards)
+            except InputError as error:
+                _quarantine(project, raw.card.name, path, report, error)
         card = dataclasses.replace(raw.card, file=_stored_name(raw.card, path))
         changed = card != current or _damaged(project, card)
         if changed:
@@ -140,7 +144,7 @@ def ingest(
                 _sweep(project, current)
                 versions.add_data(project)
             _replace(project, path, card)
-        findings = report.warnings
+        findings = (*report.warnings, *changed_rows)
         return _finish(project, params, card, raw, new_rows, changed=changed, findings=findings)
 
 
@@ -170,6 +174,11 @@ def _bring(
     """The candidate's file, and the catalog's entry if it is a known set."""
     downloads = project.cache / "downloads"
     address = source.startswith(("http://", "https://"))
+    if "://" in source and not address:
+        raise InputError(
+            f"{fetch.public(source)!r} is no address of http or https",
+            "Fetch the file by other means, and give its path",
+        )
     if not address and (
         _known(source)
         or not (Path(source).suffix or _is_file(Path(source)) or Path(source).is_dir())
@@ -301,24 +310,22 @@ def _same_shape(current: Card | None, card: Card) -> None:
             )
 
 
-def _earlier_end(project: Project, current: Card | None, raw: Raw) -> InputError | None:
-    """Why a table may not take the place of the whole that is there: it was cut short, perhaps."""
+def _beside(
+    project: Project, current: Card | None, raw: Raw, params: Params, backwards: bool
+) -> tuple[Finding, ...]:
+    """What a whole table changes of the version whose place it takes.
+
+    Raises:
+        InputError: it was cut short, perhaps.
+    """
     if current is None or current.name != raw.card.name or _damaged(project, current):
-        return None
-    newest, known = (each.times.max() for each in (raw, read_current(project)))
-    if (newest.tz is None) != (known.tz is None):
-        return InputError(
-            f"{raw.card.file} and the current version of {raw.card.name} do not both name a time "
-            "zone",
-            "Write both in UTC, or both without a zone, or give it another name with --name",
-        )
-    if newest < known:
-        return InputError(
-            f"{raw.card.file} ends at {newest}, the current version of {raw.card.name} at {known}",
-            "Bring the whole table, add new rows with --append, or take it as it is with "
-            "--backwards",
-        )
-    return None
+        return ()
+    before = read_current(project)
+    if not backwards:
+        history.require_most(before, raw)
+    elif (before.times.tz is None) != (raw.times.tz is None):
+        return ()  # nothing can be told
+    return tuple(history.changes(before, raw, params.validate.sentinels))
 
 
 def _unread(name: str, path: Path, error: InputError) -> Report:

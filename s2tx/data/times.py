@@ -40,22 +40,19 @@ def parse(texts: pd.Series, where: str, places: Sequence[str]) -> pd.DatetimeInd
         places: (T,) where each row stands, such as ``line 7``.
 
     Raises:
-        InputError: a stamp is absent or cannot be read, day and month cannot be told apart, zones
-            are mixed, or a year lies outside 1678-2261.
+        InputError: a stamp is absent or cannot be read, day and month cannot be told apart, some
+            name a zone and some none, or a year lies outside 1678-2261.
     """
     texts = texts.astype("str").fillna("").str.strip()
-    zones = texts.str.extract(_ZONE, expand=False).where(texts.str.contains(":"))
-    zones = zones.fillna("none").replace("Z", "+0000").str.replace(":", "")
-    zones = zones.str.replace(r"^([+-]\d{2})$", r"\g<1>00", regex=True)
-    offsets = zones.unique()
-    if len(offsets) > 1:
-        row = int(np.flatnonzero(zones == offsets[1])[0])
+    bare = texts.str.extract(_ZONE, expand=False).where(texts.str.contains(":")).isna().to_numpy()
+    if bare.any() and not bare.all():  # offsets may differ, as they do where clocks change
+        row = int(np.flatnonzero(bare != bare[0])[0])
         raise InputError(
-            f"{where} mixes time zones: {texts.iloc[0]!r} at {places[0]} (offset {offsets[0]}), "
-            f"{texts.iloc[row]!r} at {places[row]} (offset {offsets[1]})",
+            f"{where} has stamps with a time zone and without: {texts.iloc[0]!r} at {places[0]}, "
+            f"{texts.iloc[row]!r} at {places[row]}",
             "Write every timestamp in UTC",
         )
-    zoned = offsets[0] != "none"
+    zoned = not bare.all()
     times = _best(texts, where, zoned)
     if times.isna().any():
         row = int(np.flatnonzero(times.isna())[0])

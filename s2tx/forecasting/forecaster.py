@@ -328,8 +328,9 @@ def _require_place(project: Project, output: Path, input: Path | None) -> None:
         raise InputError(f"{output} is a folder", "Name a file with --output")
     if input is not None and place == input.resolve():
         raise InputError(f"{output} holds the rows to forecast from", other)
-    if place.is_relative_to(project.data.resolve()):
-        raise InputError(f"{output} lies in {project.data}, which holds the data", other)
+    for kept in (project.data, project.artifacts, project.mlruns):
+        if place.is_relative_to(kept.resolve()):
+            raise InputError(f"{output} lies in {kept}, which is the pipeline's own", other)
 
 
 def _write(made: Forecast, ahead: pd.DataFrame) -> Forecast:

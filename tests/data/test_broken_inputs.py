@@ -182,14 +182,14 @@ def infinite(folder: Path, frame: pd.DataFrame) -> Path:
     return write(frame.assign(load=_with(frame["load"], 50, "inf")), folder / "my.csv")
 
 
-@refused(r"mixes time zones: '2024-01-01 00:00:00\+00:00' at line 2 .* at line 32")
+@refused(r"time goes back")
 def mixed_zones(folder: Path, frame: pd.DataFrame) -> Path:
     stamps = frame["date"].dt.strftime("%Y-%m-%d %H:%M:%S")
     zone = np.where(np.arange(ROWS) < 30, "+00:00", "+05:30")
     return write(frame.assign(date=stamps + zone), folder / "my.csv")
 
 
-@refused(r"mixes time zones.*offset none")
+@refused(r"with a time zone and without: '2024-01-01 00:00:00' at line 2, .*Z' at line 42")
 def some_zones(folder: Path, frame: pd.DataFrame) -> Path:
     stamps = frame["date"].dt.strftime("%Y-%m-%d %H:%M:%S")
     return write(frame.assign(date=_with(stamps, 40, stamps[40] + "Z")), folder / "my.csv")

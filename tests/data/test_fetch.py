@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import threading
 import time
@@ -30,6 +31,8 @@ class Server:
         self.ranges: list[str | None] = []
         self.resumable = True
         self.delay = 0.0  # seconds between the head of an answer and its body
+        self.zipped = False  # answers come compressed, whatever was asked for
+        self.leads_to: str | None = None  # another address
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -49,6 +52,11 @@ class Server:
         if self.statuses:
             request.send_error(self.statuses.pop(0))
             return
+        if self.leads_to is not None:
+            request.send_response(302)
+            request.send_header("Location", self.leads_to)
+            request.end_headers()
+            return
         start = 0
         fresh = request.headers.get("If-Range") in (None, self.tag)
         if wanted and self.resumable and fresh:
@@ -59,8 +67,10 @@ class Server:
                 request.send_header("Content-Length", "0")
                 request.end_headers()
                 return
-        rest = self.body[start:]
+        rest = gzip.compress(self.body) if self.zipped else self.body[start:]
         request.send_response(206 if start else 200)
+        if self.zipped:
+            request.send_header("Content-Encoding", "gzip")
         request.send_header("Content-Length", str(len(rest)))
         request.send_header("ETag", self.tag)
         request.end_headers()
@@ -261,3 +271,19 @@ def test_what_an_address_hides_is_not_told(server: Server, tmp_path: Path) -> No
     with pytest.raises(InputError, match="expected") as wrong:
         fetch.fetch([f"{server.address}?key=hidden"], tmp_path, sha256=GOOD)
     assert "hidden" not in str(wrong.value)
+
+    server.leads_to = "http://me:top@127.0.0.1:9/x.csv?Signature=hidden"
+    with pytest.raises(S2TXError, match=r"127\.0\.0\.1.*Check the network") as led:
+        fetch.fetch([server.address], tmp_path, pause=0.0)
+    assert "hidden" not in str(led.value)
+    assert "top" not in str(led.value)
+
+
+@pytest.mark.parametrize("cuts", [[], [1000]])
+def test_a_body_that_comes_compressed_is_whole(
+    server: Server, tmp_path: Path, cuts: list[int]
+) -> None:
+    """Protects from a file that is whole and taken for cut, as its length is that of the coded
+    one; and from one that goes on where the coded one was cut."""
+    server.zipped, server.resumable, server.cuts = True, False, cuts
+    assert get(server, tmp_path, sha256=None).read_bytes() == BODY

@@ -331,6 +331,33 @@ def test_a_table_that_ends_earlier_is_refused(project, small, tmp_path) -> None:
 
 
 @pytest.mark.usefixtures("unjudged")
+def test_what_a_whole_table_changes_is_told(project, small, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """Protects nights from a source that forgets its oldest rows, or tells its readings anew."""
+    ingest(project, small, str(write(good_frame(), tmp_path / "my.csv")))
+    longer = good_frame(ROWS + 24)
+    told = ingest(project, small, str(write(longer, tmp_path / "my.csv"))).findings
+    assert not [each for each in told if each.check in ("rows gone", "readings changed")]
+    other = longer.iloc[30:].copy()
+    other.loc[100, "load"] += 1
+    other.loc[101, "oil"] = np.nan
+    source = str(write(other, tmp_path / "my.csv"))
+    found = {each.check: each for each in ingest(project, small, source).findings}
+    first = good_frame()["date"]
+    assert f"lacks 30 of the {ROWS + 24} rows of the version before, the first of {first[0]}" in (
+        found["rows gone"].message
+    )
+    assert "has 2 readings otherwise than" in found["readings changed"].message
+    assert f"in column 'load' at {first[100]}: " in found["readings changed"].message
+    assert "git checkout" in found["readings changed"].cure
+    before = snapshot(project.data)
+    source = str(write(longer.tail(ROWS // 2 - 20), tmp_path / "my.csv"))
+    with pytest.raises(InputError, match=r"my\.csv has \d+ of the \d+ rows of .*--backwards"):
+        ingest(project, small, source)
+    assert snapshot(project.data) == before
+    ingest(project, small, source, backwards=True)
+
+
+@pytest.mark.usefixtures("unjudged")
 def test_an_unrecorded_version_is_recorded_before_it_goes(  # type: ignore[no-untyped-def]
     project, small, tmp_path, monkeypatch
 ) -> None:
@@ -433,6 +460,13 @@ def test_a_name_that_cleaning_empties_is_refused(project, small, frame, tmp_path
     assert not project.data.exists()
     ingest(project, small, source, name="load")
     assert ingest(project, small, source).card.name == "load"  # it was named once
+
+
+def test_an_address_of_another_kind_is_told(project, small) -> None:  # type: ignore[no-untyped-def]
+    """Protects from the advice to check a path that is none, and the key in it from the log."""
+    with pytest.raises(InputError, match="no address of http") as told:
+        ingest(project, small, "s3://bucket/load.csv?key=hidden")
+    assert "hidden" not in str(told.value)
 
 
 def test_no_repository_is_said_first(small, frame, tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -516,13 +516,15 @@ def test_two_checkouts_do_not_share_a_deployment(
         assert re.fullmatch("plant-co-[0-9a-f]{8}", name)
 
 
-def test_prefect_stays_at_home_and_has_patience() -> None:
+@pytest.mark.parametrize("begun", ["at its root", "elsewhere"])
+def test_prefect_stays_at_home_and_has_patience(begun: str, tmp_path: Path) -> None:
     """Its database must lie in the project, and nothing be reported to anybody. A busy machine must
     not cost the night, which has its own server until it ends. Leases in a server's memory would
-    end with it: after a power cut no night would begin again.
+    end with it: after a power cut no night would begin again. So too where cron begins a night in
+    another folder, and Prefect alone would not find its settings.
     """
     script = (
-        "from importlib import import_module\n"
+        ("import flows\n" if begun == "elsewhere" else "") + "from importlib import import_module\n"
         "from prefect.settings import get_current_settings as s; x = s()\n"
         "print(x.home, x.server.analytics_enabled, x.server.ephemeral.startup_timeout_seconds)\n"
         "leases = import_module(x.server.concurrency.lease_storage).ConcurrencyLeaseStorage\n"
@@ -530,6 +532,12 @@ def test_prefect_stays_at_home_and_has_patience() -> None:
     )
     environment = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
     child = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True
+        [sys.executable, "-c", script],
+        cwd=ROOT if begun == "at its root" else tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
-    assert child.stdout.split() == [".prefect", "False", "180", "filesystem"], child.stderr
+    home, *others = child.stdout.split()
+    assert (ROOT / home).resolve() == ROOT / ".prefect", child.stderr
+    assert others == ["False", "180", "filesystem"]

@@ -263,7 +263,8 @@ def test_a_forecast_takes_the_place_of_nothing_that_it_is_made_from(
     before = rows.read_bytes()
     for arguments, why in (
         ({"output": Path("rows.csv"), "input": rows}, "holds the rows to forecast from"),
-        ({"output": in_service.data / "tiny.csv"}, "lies in .*, which holds the data"),
+        ({"output": in_service.data / "tiny.csv"}, "lies in .*, which is the pipeline's own"),
+        ({"output": in_service.table}, "lies in .*, which is the pipeline's own"),
         ({"output": tmp_path / f"{'a' * 300}.csv"}, "cannot be written"),
     ):
         with pytest.raises(InputError, match=why):
