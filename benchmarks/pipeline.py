@@ -53,6 +53,8 @@ def main() -> int:
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("names", nargs="*", default=list(RUNS))
     options = parser.parse_args()
+    if unknown := set(options.names) - set(RUNS):
+        parser.error(f"no run of {', '.join(sorted(unknown))}; there are {', '.join(RUNS)}")
     runs: dict[str, Any] = {}
     for name in options.names:
         file = options.data_dir / find(name).file

@@ -31,8 +31,8 @@ from s2tx.specs import DLinearParams
 from s2tx.studies.cell import Places, bring
 from s2tx.studies.collect import read_settled
 from s2tx.studies.command import parser_of
+from s2tx.studies.finished import add
 from s2tx.studies.grid import places_of, settings_of
-from s2tx.studies.record import write_record
 from s2tx.studies.settings import Setting
 from s2tx.training.bundle import Predictor
 
@@ -104,21 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser_of("exact", __doc__).parse_args(arguments)
     project = Project.here()
     places = places_of(project, options.results)
-    cells = []
-    try:
-        for setting in settings_of(load_params(project.params)):
-            if not isinstance(setting.spec, DLinearParams):
-                continue
-            if (trained := read_settled(places, setting)) is not None:
-                found = examine(setting, setting.spec, places, options.data_dir)
-                weights = trained["receipt"]["weights_sha256"]  # beside which it stands
-                cells.append(found | {"weights_sha256": weights})
-                print(f"{setting.cell.name}: test MSE {found['test']['mse']:.4f}", flush=True)
-        if not cells:
-            raise InputError("no cell of a DLinear is finished", "Run: s2tx study grid")
-    except S2TXError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    solved = 0
     receipt = {
         "command": "python -m s2tx.studies.exact",
         "code": {"commit": identity.git_commit(project.root)},
@@ -126,7 +112,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "protocol": "fitted by least squares on every train window; every validation and test "
         "window scored, standardised by the train rows",
     }
-    write_record(places.results / FILE, {"receipt": receipt, "cells": cells})
+    try:
+        for setting in settings_of(load_params(project.params)):
+            if not isinstance(setting.spec, DLinearParams):
+                continue
+            if (trained := read_settled(places, setting)) is not None:
+                found = examine(setting, setting.spec, places, options.data_dir)
+                weights = trained["receipt"]["weights_sha256"]  # beside which it stands
+                found |= {"weights_sha256": weights}
+                add(places.results / FILE, found, receipt, places)
+                solved += 1
+                print(f"{setting.cell.name}: test MSE {found['test']['mse']:.4f}", flush=True)
+        if not solved:
+            raise InputError("no cell of a DLinear is finished", "Run: s2tx study grid")
+    except S2TXError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
     return 0
 
 

@@ -135,19 +135,32 @@ def run_over_cells(
         command = f"python -m s2tx.studies.{name} --cells " + " ".join(options.cells)
         for cell in options.cells:
             found = examine(cell, params, places, options.data_dir) | {"receipt": receipt}
-            # Read again for each cell, which takes minutes: another process may have written.
-            kept = [
-                each
-                for each in (read_record(path) or {"cells": []})["cells"]
-                if Cell(**each["cell"]).name != cell and _stands(each, places)
-            ]
-            record = {"receipt": {"command": command} | receipt, "cells": [*kept, found]}
-            write_text(path, json.dumps(record, indent=indent) + "\n")
+            add(path, found, {"command": command} | receipt, places, indent)
             print(f"{cell}: examined", flush=True)
     except S2TXError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def add(
+    path: Path,
+    found: Mapping[str, Any],
+    receipt: Mapping[str, Any],
+    places: Places,
+    indent: int | None = 1,
+) -> None:
+    """Write what was found of a cell beside what the record holds of others that still stand.
+
+    It is read again each time, for a cell takes minutes: another process may have written.
+    """
+    kept = [
+        each
+        for each in (read_record(path) or {"cells": []})["cells"]
+        if each["cell"] != found["cell"] and _stands(each, places)
+    ]
+    record = {"receipt": receipt, "cells": [*kept, found]}
+    write_text(path, json.dumps(record, indent=indent) + "\n")
 
 
 def _stands(found: Mapping[str, Any], places: Places) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from s2tx.data.split import find_borders
+from s2tx.errors import InputError
 from s2tx.params import Params
 from s2tx.studies import exact
 from s2tx.studies.cell import Places, bring
@@ -76,3 +78,29 @@ def test_without_its_data_nothing_is_written(
     assert exact.main(arguments) == 2
     assert exact.main([*arguments[:2], "--results", str(empty)]) == 2  # nothing is finished
     assert not (places.results / exact.FILE).exists()
+
+
+def test_what_was_solved_before_is_kept(
+    study: Params, places: Places, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects minutes of work from the one data set that is not there, and an earlier record from
+    a run over a part."""
+    chosen = Selection(("Small",), (), ("dlinear",), (1,))
+    list(run(select(settings_of(study), chosen), places, folder, lambda _: None))
+    monkeypatch.setattr(exact, "load_params", lambda _: study)
+    arguments = ["--data-dir", str(folder), "--results", str(places.results)]
+    assert exact.main(arguments) == 0
+    whole = json.loads((places.results / exact.FILE).read_text(encoding="utf-8"))["cells"]
+    assert len(whole) == 2
+    solve = exact.examine
+    left = [solve]
+
+    def once(*words: Any) -> dict[str, Any]:
+        if not left:
+            raise InputError("gone", "Bring it")
+        return left.pop()(*words)
+
+    monkeypatch.setattr(exact, "examine", once)
+    assert exact.main(arguments) == 2
+    again = json.loads((places.results / exact.FILE).read_text(encoding="utf-8"))["cells"]
+    assert sorted(again, key=str) == sorted(whole, key=str)
