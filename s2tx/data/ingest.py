@@ -106,13 +106,7 @@ def ingest(
         before = read_current(project) if append else None
         label = name or (before.card.name if before else entry.name if entry else path.stem)
         _require_name(label)
-        if current is None and not begin and (project.root / "data.dvc").exists():
-            raise InputError(
-                f"there is no {project.data / CARD_FILE}, and data.dvc names a version of the data",
-                "Bring it back first: dvc pull data.dvc, or the night with --pull",
-            )
-        if current is not None and clean_name(label) != current.name and (append or not begin):
-            raise _other(current.name, clean_name(label), origin, append)
+        _require_place(project, current, label, origin, append=append, begin=begin)
         new_rows = 0
         try:
             if before is not None:
@@ -128,23 +122,9 @@ def ingest(
                 _same_shape(current, raw.card)
         except InputError as error:
             _quarantine(project, label, path, _unread(label, path, error), error)
-        table, report = validate(raw, params.validate, params.data, params.window)
-        if table is None:
-            _quarantine(project, raw.card.name, path, report, report.refusal(path.name))
-        changed_rows: tuple[Finding, ...] = ()
-        if before is None:
-            try:
-                changed_rows = _beside(project, current, raw, params, backwards)
-            except InputError as error:
-                _quarantine(project, raw.card.name, path, report, error)
+        findings = _judge(project, params, path, raw, None if append else current, backwards)
         card = dataclasses.replace(raw.card, file=_stored_name(raw.card, path))
-        changed = card != current or _damaged(project, card)
-        if changed:
-            if current is not None:  # it may never have been recorded, after an interruption
-                _sweep(project, current)
-                versions.add_data(project)
-            _replace(project, path, card)
-        findings = (*report.warnings, *changed_rows)
+        changed = _swap(project, path, card, current)
         return _finish(project, params, card, raw, new_rows, changed=changed, findings=findings)
 
 
@@ -280,6 +260,23 @@ def _origin(source: str, entry: Entry | None) -> str:
     return entry.addresses[0] if entry.addresses else "s2tx.data.demo"
 
 
+def _require_place(
+    project: Project, current: Card | None, label: str, origin: str, *, append: bool, begin: bool
+) -> None:
+    """The data set may be what the current version is, or may begin.
+
+    Raises:
+        InputError: it may not.
+    """
+    if current is None and not begin and (project.root / "data.dvc").exists():
+        raise InputError(
+            f"there is no {project.data / CARD_FILE}, and data.dvc names a version of the data",
+            "Bring it back first: dvc pull data.dvc, or the night with --pull",
+        )
+    if current is not None and clean_name(label) != current.name and (append or not begin):
+        raise _other(current.name, clean_name(label), origin, append)
+
+
 def _other(current: str, name: str, origin: str, append: bool) -> InputError:
     """Why rows may not come in: they are, or would be, of another data set than the current one."""
     if append:
@@ -310,22 +307,32 @@ def _same_shape(current: Card | None, card: Card) -> None:
             )
 
 
-def _beside(
-    project: Project, current: Card | None, raw: Raw, params: Params, backwards: bool
+def _judge(
+    project: Project, params: Params, path: Path, raw: Raw, current: Card | None, backwards: bool
 ) -> tuple[Finding, ...]:
-    """What a whole table changes of the version whose place it takes.
+    """Warnings about a candidate; one that is refused is put aside.
+
+    Args:
+        current: whose place a whole table takes; None where its rows are added.
 
     Raises:
-        InputError: it was cut short, perhaps.
+        InputError: it is not fit, or was cut short, perhaps.
     """
-    if current is None or current.name != raw.card.name or _damaged(project, current):
-        return ()
+    name = raw.card.name
+    table, report = validate(raw, params.validate, params.data, params.window)
+    if table is None:
+        _quarantine(project, name, path, report, report.refusal(path.name))
+    if current is None or current.name != name or _damaged(project, current):
+        return report.warnings
     before = read_current(project)
-    if not backwards:
-        history.require_most(before, raw)
-    elif (before.times.tz is None) != (raw.times.tz is None):
-        return ()  # nothing can be told
-    return tuple(history.changes(before, raw, params.validate.sentinels))
+    try:
+        if not backwards:
+            history.require_most(before, raw)
+    except InputError as error:
+        _quarantine(project, name, path, report, error)
+    if (before.times.tz is None) != (raw.times.tz is None):
+        return report.warnings  # no stamp of one is one of the other
+    return (*report.warnings, *history.changes(before, raw, params.validate.sentinels))
 
 
 def _unread(name: str, path: Path, error: InputError) -> Report:
@@ -355,6 +362,17 @@ def _stored_name(card: Card, path: Path) -> str:
 def _damaged(project: Project, card: Card) -> bool:
     stored = project.data / card.file
     return not stored.is_file() or fingerprint.of_file(stored) != card.sha256
+
+
+def _swap(project: Project, path: Path, card: Card, current: Card | None) -> bool:
+    """Put a table in the place of the current version; whether that changes anything."""
+    if card == current and not _damaged(project, card):
+        return False
+    if current is not None:  # it may never have been recorded, after an interruption
+        _sweep(project, current)
+        versions.add_data(project)
+    _replace(project, path, card)
+    return True
 
 
 def _replace(project: Project, path: Path, card: Card) -> None:
