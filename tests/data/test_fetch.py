@@ -285,5 +285,5 @@ def test_a_body_that_comes_compressed_is_whole(
 ) -> None:
     """Protects from a file that is whole and taken for cut, as its length is that of the coded
     one; and from one that goes on where the coded one was cut."""
-    server.zipped, server.resumable, server.cuts = True, False, cuts
+    server.zipped, server.cuts = True, cuts
     assert get(server, tmp_path, sha256=None).read_bytes() == BODY
