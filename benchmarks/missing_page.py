@@ -220,7 +220,8 @@ def _claims(results: Results) -> Iterator[str]:
     yield (
         f"At {RATE:.0%} missing, in blocks, on {'-'.join(map(str, WHERE))}. Where several masks "
         "were drawn, the rise is the mean over them, with the deviation, and judged by the mean. "
-        f"{_of_whom(results)}One mask may be a lucky one, as the draws below show."
+        "Masks were drawn for fewer seeds than the tables are means over, as the draws below say, "
+        "and weights may differ by more than masks do. One mask may be a lucky one."
     )
     yield ""
     rows = []
@@ -306,22 +307,6 @@ def _beside(results: Results, recipe: str) -> Iterator[list[str]]:
     ]
 
 
-def _seeds(results: Results) -> str:
-    """Whose weights were scored under several masks."""
-    seeds = results.drawn_for(*WHERE)
-    return f"seed{'s' if len(seeds) > 1 else ''} {' and '.join(map(str, seeds))}"
-
-
-def _of_whom(results: Results) -> str:
-    """That masks were drawn for some weights and not for others."""
-    if not results.drawn_for(*WHERE):
-        return ""
-    return (
-        f"That is of the weights of {_seeds(results)}, where the tables below are means over all "
-        "seeds: weights may differ by more than masks do. "
-    )
-
-
 def _of_masks(rises: Sequence[float]) -> str:
     """What a reader is told beside a verdict that stands on one mask."""
     return " (one mask)" if len(rises) == 1 else ""
@@ -340,9 +325,9 @@ def _draws(results: Results) -> Iterator[str]:
         yield "Not run."
         return
     yield (
-        f"{'-'.join(map(str, WHERE))}, blocks at {RATE:.0%}, with the weights of "
-        f"{_seeds(results)}: the rise under several masks. In brackets the share that a mask hides "
-        "of the test windows' look-backs."
+        f"{'-'.join(map(str, WHERE))}, blocks at {RATE:.0%}: the rise under several masks, with "
+        "the weights of the seeds that are named. In brackets the share that a mask hides of the "
+        "test windows' look-backs."
     )
     yield ""
     drawn: dict[tuple[str, str], dict[int, tuple[float, float]]] = {}
@@ -358,8 +343,9 @@ def _draws(results: Results) -> Iterator[str]:
             for seed in seeds
         ]
         rises = [rise for _, rise in found_at.values()]
-        rows.append([f"`{recipe}`", fill, *cells, _rise(rises)])
-    yield from table(["recipe", "fill", *(f"mask {seed}" for seed in seeds), "mean"], rows)
+        whose = ", ".join(map(str, results.drawn_for(*WHERE, recipe)))
+        rows.append([f"`{recipe}`", whose, fill, *cells, _rise(rises)])
+    yield from table(["recipe", "seeds", "fill", *(f"mask {seed}" for seed in seeds), "mean"], rows)
     yield from _studied(results, drawn)
 
 

@@ -65,16 +65,10 @@ class Results:
                     found.setdefault(line["seed"], []).append((line["hidden"], rise))
         return {mask: (each[0][0], fmean(rise for _, rise in each)) for mask, each in found.items()}
 
-    def drawn_for(self, data: str, horizon: int) -> list[int]:
-        """The seeds whose weights were scored under several masks, of whatever recipe."""
-        return sorted(
-            {
-                each["cell"]["seed"]
-                for each in self.cells
-                if (each["cell"]["data"], each["cell"]["horizon"]) == (data, horizon)
-                and each.get("draws")
-            }
-        )
+    def drawn_for(self, data: str, horizon: int, recipe: str) -> list[int]:
+        """The seeds whose weights were scored under several masks."""
+        records = self.of(data, horizon, recipe)
+        return sorted(each["cell"]["seed"] for each in records if each.get("draws"))
 
 
 def _name(record: Mapping[str, Any]) -> tuple[str, int, str, str]:

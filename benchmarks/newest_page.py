@@ -41,6 +41,9 @@ def section(record: Mapping[str, Any], wanted: float) -> Iterator[str]:
     rows, told = [], []
     for name, cells in _by_recipe(record["cells"]).items():
         masks = _shared(cells)
+        if not masks:
+            told.append(f"{name}: left out, as its seeds share no mask.")
+            continue
         rises: dict[str, list[float]] = {column: [] for column in _COLUMNS}
         for same in masks:
             for column, found in rises.items():

@@ -22,7 +22,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from flows import server, stages
 from flows.summary import Night
 from s2tx import fingerprint
-from s2tx.data import versions
+from s2tx.data import ingest, versions
 from s2tx.data.findings import Finding
 from s2tx.data.ingest import Ingested
 from s2tx.data.read import clean_name
@@ -32,8 +32,7 @@ from s2tx.params import Params, load_params
 from s2tx.paths import Project
 
 ROOT = Path(__file__).parents[1]
-PATIENCE = 60.0  # seconds to wait for an ingest by hand, or for another night's end
-ASIDE = "Another night, or an ingest by hand, is at work on this project: nothing was done"
+ASIDE = "Another night is at work on this project: nothing was done"
 VALIDATE = "validate"  # the stage after which a champion can forecast from the newest rows
 
 
@@ -52,11 +51,12 @@ def nightly(pull: bool = False, root: str | None = None) -> Night | None:
     project = Project(Path(root) if root else ROOT)
     project.cache.mkdir(exist_ok=True)
     try:
-        held = FileLock(project.night).acquire(timeout=PATIENCE)
+        held = FileLock(project.night).acquire(blocking=False)
     except Timeout:
         get_run_logger().warning("%s", ASIDE)
         return None
     with held:
+        ingest.await_others(project)
         return _night(project, pull)
 
 

@@ -75,6 +75,7 @@ def ingest(project: Project, params: Params, source: str) -> Ingested:
         time_column=params.ingest.time_column,
         step=params.ingest.step,
         begin=params.ingest.name is not None,
+        night=True,
     )
     for finding in arrived.findings:
         get_run_logger().warning("%s", finding)

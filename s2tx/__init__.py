@@ -4,7 +4,7 @@ The rooms, from the ground up (imports only point to rooms above in this list)::
 
     typed, yaml_core, specs,              settings and sizes, read strictly;
     study_params, params, paths,          places, messages, identity
-    errors, fingerprint
+    errors, fingerprint, locks
     data        model                     tables and windows; the network
     baselines                             what the model must beat
     zoo                                   name -> class

@@ -5,10 +5,8 @@ Exit codes: 0 done, 1 failed, 2 the input or a setting is at fault and nothing w
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from s2tx import __version__
-from s2tx.errors import InputError, S2TXError
+from s2tx.errors import InputError
 from s2tx.params import Params, load_params
 from s2tx.paths import Project
 
@@ -107,18 +105,17 @@ def ingest(
     if append and backwards:
         raise InputError("--backwards takes a whole table, --append adds to one", "Leave one out")
     project, params = _open()
-    with _no_night(project):
-        result = bring_in(
-            project,
-            params,
-            source,
-            file=file,
-            append=append,
-            backwards=backwards,
-            name=name,
-            time_column=time_column,
-            step=step,
-        )
+    result = bring_in(
+        project,
+        params,
+        source,
+        file=file,
+        append=append,
+        backwards=backwards,
+        name=name,
+        time_column=time_column,
+        step=step,
+    )
     if as_json:
         _show(result, as_json)
         return
@@ -129,26 +126,6 @@ def ingest(
         typer.echo(f"ingested: {kept}. Record the version: git add data.dvc && git commit")
     else:
         typer.echo(f"nothing new: {kept}")
-
-
-@contextlib.contextmanager
-def _no_night(project: Project) -> Iterator[None]:
-    """Keep the data from a night meanwhile: it would find neither its model nor a forecast.
-
-    Raises:
-        S2TXError: one is at work.
-    """
-    from filelock import FileLock, Timeout
-
-    project.cache.mkdir(parents=True, exist_ok=True)
-    try:
-        held = FileLock(project.night).acquire(blocking=False)
-    except Timeout:
-        raise S2TXError(
-            "a night is at work on this project and reads the data. Wait for its end, or end it."
-        ) from None
-    with held:
-        yield
 
 
 @app.command(rich_help_panel=DAG)

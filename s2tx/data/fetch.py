@@ -126,7 +126,9 @@ def _hidden(text: str, address: str) -> str:
     secrets = re.findall("://([^/?#]*)@|([?#][^#]*)", address)
     for secret in filter(None, itertools.chain(*secrets)):
         for form in (secret, requote_uri(secret.replace("%", "%25")), requote_uri(secret)):
-            text = text.replace(form, "***")
+            if form[0] in "?#":
+                text = text.replace(form, "***")
+            text = text.replace(f"//{form}@", "//***@")
     return re.sub(r"\?[^\s'\")>]+", "***", re.sub("://[^/?#\\s]*@", "://***@", text))
 
 
@@ -187,12 +189,15 @@ def _receive(address: str, part: Path, held: int) -> tuple[bool, bool]:
         answer.raise_for_status()
         appended = answer.status_code == 206
         start = held if appended else 0
+        coded = answer.headers.get("Content-Encoding", "identity") != "identity"
+        if coded and held:  # positions are those of the coded body, and this is none: once more
+            _discard(part)
+            return False, False
         tag = answer.headers.get("ETag", "")
-        if tag and not tag.startswith("W/"):
+        if tag and not tag.startswith("W/") and not coded:
             tag_file.write_text(tag)
         else:
             tag_file.unlink(missing_ok=True)
-        coded = answer.headers.get("Content-Encoding", "identity") != "identity"
         # What was asked for is not always what comes: of a coded body the length is another.
         length = None if coded else answer.headers.get("Content-Length")
         total = start + int(length) if length else None
@@ -207,8 +212,6 @@ def _receive(address: str, part: Path, held: int) -> tuple[bool, bool]:
                     received += len(chunk)
                     advance(len(chunk))
                 return total is None or received == total, appended
-        if coded:  # its rest could not be asked for: positions are those of the coded body
-            _discard(part)
         return False, appended
 
 

@@ -22,16 +22,18 @@ from typing import NoReturn
 from s2tx import fingerprint
 from s2tx.data import append as appending
 from s2tx.data import catalog, demo, fetch, history, versions
-from s2tx.data.advice import unfit_season
+from s2tx.data.advice import few_windows, unfit_season
 from s2tx.data.catalog import Entry
 from s2tx.data.findings import Finding, Report
 from s2tx.data.read import CARD_FILE, Raw, clean_name, read_card, read_current, read_raw
 from s2tx.data.table import Card
 from s2tx.data.validate import validate
 from s2tx.errors import InputError, S2TXError
+from s2tx.locks import held
 from s2tx.params import Params
 from s2tx.paths import Project, write_beside, write_text
 
+LOCK = "ingest.lock"  # in the cache
 LOCK_PATIENCE = 600.0  # seconds to wait for another ingest
 _ENDINGS = (".csv", ".txt", ".parquet", ".pq")
 _LONGEST_NAME = 100  # files and models are called by it, with more behind
@@ -70,6 +72,7 @@ def ingest(
     time_column: str | None = None,
     step: str | None = None,
     begin: bool = True,
+    night: bool = False,
 ) -> Ingested:
     """Make ``source`` the current version of the data, or add its rows to it.
 
@@ -90,14 +93,17 @@ def ingest(
         time_column: where the file has several columns of timestamps.
         step: where the rows do not tell, such as ``"15min"``; ``append`` keeps the card's.
         begin: whether a data set of another name may take the place of the current one.
+        night: it is the night itself that brings the rows; by hand, none may be at work.
 
     Raises:
         InputError: the candidate cannot be read or is not fit. It lies in ``quarantine/`` with its
             report, and ``data/`` and ``data.dvc`` are as they were.
-        S2TXError: the source cannot be reached, or DVC failed.
+        S2TXError: the source cannot be reached, a night is at work, or DVC failed.
     """
     versions.require_repository(project)
     with _one_writer(project) as scratch:
+        if not night:
+            _require_no_night(project)
         path, entry = _bring(project, source, file, scratch)
         origin = _origin(source, entry)
         current = read_card(project) if append or (project.data / CARD_FILE).exists() else None
@@ -131,20 +137,38 @@ def ingest(
 @contextlib.contextmanager
 def _one_writer(project: Project) -> Iterator[Path]:
     """Hold the lock of ``data/`` and an empty folder to work in; the system frees a killed lock."""
+    with held(project.cache / LOCK, LOCK_PATIENCE):
+        scratch = project.cache / "candidate"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        yield scratch
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def await_others(project: Project) -> None:
+    """Wait for the end of an ingest by hand, for a night that holds its lock already: what comes
+    later sees that.
+
+    Raises:
+        S2TXError: it takes longer than ``LOCK_PATIENCE``.
+    """
+    with held(project.cache / LOCK, LOCK_PATIENCE):
+        pass
+
+
+def _require_no_night(project: Project) -> None:
+    """Leave the data to a night that is at work: it would find neither its model nor a forecast.
+
+    Raises:
+        S2TXError: one is.
+    """
     from filelock import FileLock, Timeout
 
-    project.cache.mkdir(parents=True, exist_ok=True)
-    path = project.cache / "ingest.lock"
     try:
-        with FileLock(path, timeout=LOCK_PATIENCE):
-            scratch = project.cache / "candidate"
-            shutil.rmtree(scratch, ignore_errors=True)
-            scratch.mkdir()
-            yield scratch
-            shutil.rmtree(scratch, ignore_errors=True)
+        FileLock(project.night).acquire(blocking=False).lock.release()
     except Timeout:
         raise S2TXError(
-            f"another ingest has held {path} for {LOCK_PATIENCE:.0f} s. Wait for it, or end it."
+            "a night is at work on this project and reads the data. Wait for its end, or end it."
         ) from None
 
 
@@ -322,8 +346,9 @@ def _judge(
     table, report = validate(raw, params.validate, params.data, params.window)
     if table is None:
         _quarantine(project, name, path, report, report.refusal(path.name))
+    warnings = (*report.warnings, *few_windows(params, table))
     if current is None or current.name != name or _damaged(project, current):
-        return report.warnings
+        return warnings
     before = read_current(project)
     try:
         if not backwards:
@@ -331,8 +356,8 @@ def _judge(
     except InputError as error:
         _quarantine(project, name, path, report, error)
     if (before.times.tz is None) != (raw.times.tz is None):
-        return report.warnings  # no stamp of one is one of the other
-    return (*report.warnings, *history.changes(before, raw, params.validate.sentinels))
+        return warnings  # no stamp of one is one of the other
+    return (*warnings, *history.changes(before, raw, params.validate.sentinels))
 
 
 def _unread(name: str, path: Path, error: InputError) -> Report:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from urllib.parse import quote, unquote
 
 from s2tx.errors import S2TXError
+from s2tx.locks import held
 from s2tx.paths import Project
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 _P = ParamSpec("_P")
 _Made = TypeVar("_Made")
 EXPERIMENT = "s2tx"
-PATIENCE = 600.0  # seconds to wait for a lock
+PATIENCE = 600.0  # seconds to wait for another process's turn
+OPENING = 120.0  # and for its opening of the database
 _SQLITE = "sqlite:///"
 # Up to the @ before the host; SQLAlchemy lets a password hold a slash, requests an @.
 _PASSWORD = re.compile(r"://[^:/@]*:(.*?)@(?=[^@/]*(?:/|$))")
@@ -69,7 +71,8 @@ def connect(project: Project) -> MlflowClient:
 
     Raises:
         UnreachableError: it does not; the message names the address and the cure.
-        S2TXError: the project was copied or moved, and its store points to where it was.
+        S2TXError: the project was copied or moved, and its store points to where it was; or
+            another process holds the database's lock.
     """
     uri = address(project)
     for key, value in _SETTINGS.items():
@@ -83,6 +86,8 @@ def connect(project: Project) -> MlflowClient:
         with _one_at_a_time(uri):
             client = MlflowClient(tracking_uri=uri, registry_uri=uri)
             found = client.get_experiment_by_name(EXPERIMENT)
+    except S2TXError:  # the database's lock is held
+        raise
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         message = (
@@ -151,8 +156,7 @@ def locked(project: Project, name: str) -> Iterator[None]:
     Raises:
         S2TXError: another process holds it for ``PATIENCE``.
     """
-    project.mlruns.mkdir(parents=True, exist_ok=True)
-    with _held(project.mlruns / f".{name}.lock"):
+    with held(project.mlruns / f".{name}.lock", PATIENCE):
         yield
 
 
@@ -171,23 +175,5 @@ def _one_at_a_time(uri: str) -> Iterator[None]:
     if folder is None:
         yield
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    with _held(folder / ".mlflow.db.lock"):
+    with held(folder / ".mlflow.db.lock", OPENING):
         yield
-
-
-@contextlib.contextmanager
-def _held(path: Path) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(path, timeout=PATIENCE)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise S2TXError(
-            f"{path} is held by another process for {PATIENCE:.0f} s. Try later."
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()

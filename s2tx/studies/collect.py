@@ -144,7 +144,6 @@ def summary(cells: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "windows": group[0]["windows"],
             "seeds": [cell["seed"] for cell in group],
             **{metric: _spread([cell[metric] for cell in group]) for metric in ("mse", "mae")},
-            "seconds": fmean(cell["seconds"] for cell in group),
         }
         for (data, horizon, recipe), group in groups.items()
     ]

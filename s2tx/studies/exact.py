@@ -119,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if (trained := read_settled(places, setting)) is not None:
                 found = examine(setting, setting.spec, places, options.data_dir)
                 weights = trained["receipt"]["weights_sha256"]  # beside which it stands
-                found |= {"weights_sha256": weights}
+                found |= {"weights_sha256": weights, "receipt": receipt}
                 add(places.results / FILE, found, receipt, places)
                 solved += 1
                 print(f"{setting.cell.name}: test MSE {found['test']['mse']:.4f}", flush=True)

@@ -150,7 +150,8 @@ def add(
     places: Places,
     indent: int | None = 1,
 ) -> None:
-    """Write what was found of a cell beside what the record holds of others that still stand.
+    """Write what was found of a cell, its own receipt with it, beside what the record holds of
+    others that still stand.
 
     It is read again each time, for a cell takes minutes: another process may have written.
     """

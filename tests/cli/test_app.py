@@ -9,13 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from typer.testing import CliRunner
 
 from s2tx.cli import main
 from s2tx.cli.app import app
-from s2tx.data import ingest as arrivals
-from s2tx.errors import InputError, S2TXError
+from s2tx.errors import S2TXError
 from s2tx.forecasting.forecaster import Forecast
 from s2tx.paths import Project
 from tests.conftest import ROOT
@@ -114,36 +113,15 @@ def test_a_broken_table_is_refused_and_put_aside(tmp_path: Path) -> None:
 def test_nothing_is_ingested_while_a_night_is_at_work(tmp_path: Path) -> None:
     """Protects a night that trains for hours from a table that is another at its end."""
     shutil.copy(ROOT / "params.yaml", tmp_path)
+    (tmp_path / ".dvc").mkdir()
     night = Project(tmp_path).night
     night.parent.mkdir()
     with FileLock(night):
         done = run("ingest", "substation-demo", cwd=tmp_path)
     assert (done.returncode, "a night is at work" in done.stderr) == (1, True)
-    assert run("ingest", "substation-demo", cwd=tmp_path).returncode == 2  # no DVC repository
+    assert not Project(tmp_path).data.exists()
+    assert run("ingest", "nothing", cwd=tmp_path).returncode == 2  # it is looked for
     with FileLock(night, blocking=False):  # it was given back
-        pass
-
-
-def test_no_night_begins_while_something_is_ingested(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Protects a night at the same minute from a table that changes under it."""
-    shutil.copy(ROOT / "params.yaml", tmp_path)
-    monkeypatch.chdir(tmp_path)
-    held: list[bool] = []
-
-    def bring_in(project: Project, *_: object, **__: object) -> None:
-        with pytest.raises(Timeout):
-            FileLock(project.night).acquire(blocking=False)
-        held.append(True)
-        raise InputError("enough", "Stop")
-
-    monkeypatch.setattr(arrivals, "ingest", bring_in)
-    monkeypatch.setattr(sys, "argv", ["s2tx", "ingest", "substation-demo"])
-    with pytest.raises(SystemExit):
-        main()
-    assert held == [True]
-    with FileLock(Project(tmp_path).night, blocking=False):  # it was given back
         pass
 
 

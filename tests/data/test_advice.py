@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from s2tx.data.advice import unfit_season
+from s2tx.data.advice import few_windows, unfit_season
 from s2tx.data.season import season_of
 from s2tx.params import Params
-from tests.builders import make_table
+from tests.builders import make_params, make_table
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,13 @@ def test_a_season_that_is_not_the_tables_is_told(
         assert finding.cure.endswith(f"to {own}, or to null" if reached else "params.yaml to null")
     without = replace(params, model=replace(params.model, infill=False))
     assert not unfit_season(without, card)
+
+
+def test_a_test_part_in_which_nothing_can_be_told_is_told(params: Params) -> None:
+    """Protects a small table from a month of nights without a champion; one window more will do."""
+    params = make_params(params)
+    rows = 600
+    assert not few_windows(params, make_table(rows))
+    for horizon, enough in ((40, True), (41, False)):  # of 120 test rows: 81 windows, and 80
+        longer = replace(params, window=replace(params.window, horizon=horizon))
+        assert bool(few_windows(longer, make_table(rows))) != enough

@@ -418,7 +418,7 @@ def test_one_writer_at_a_time(project, small, frame, tmp_path, monkeypatch) -> N
     thread.start()
     held.wait(10)
     try:
-        with pytest.raises(S2TXError, match=r"another ingest has held .*ingest\.lock"):
+        with pytest.raises(S2TXError, match=r"another process has held .*ingest\.lock"):
             ingest(project, small, source)
     finally:
         done.set()

@@ -246,7 +246,6 @@ def test_another_file_of_that_name_is_refused(study: Params, places: Places, fol
 
 
 @pytest.mark.usefixtures("folder")
-@pytest.mark.usefixtures("folder")
 def test_nothing_selected_is_the_users_fault(study: Params) -> None:
     """Protects from names that are all in the grid, not together, and run nothing."""
     chosen = Selection(horizons=(4,), cells=("Small-6-dlinear-1",))
