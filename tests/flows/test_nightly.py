@@ -535,7 +535,8 @@ def test_prefect_stays_at_home_and_has_patience(begun: str, tmp_path: Path) -> N
     script = (
         ("import flows\n" if begun == "elsewhere" else "") + "from importlib import import_module\n"
         "from prefect.settings import get_current_settings as s; x = s()\n"
-        "print(x.home, x.server.analytics_enabled, x.server.ephemeral.startup_timeout_seconds)\n"
+        "print(x.home)\n"
+        "print(x.server.analytics_enabled, x.server.ephemeral.startup_timeout_seconds)\n"
         "leases = import_module(x.server.concurrency.lease_storage).ConcurrencyLeaseStorage\n"
         "print(leases.__module__.rpartition('.')[2])"
     )
@@ -547,6 +548,6 @@ def test_prefect_stays_at_home_and_has_patience(begun: str, tmp_path: Path) -> N
         capture_output=True,
         text=True,
     )
-    home, *others = child.stdout.split()
+    home, *others = child.stdout.splitlines()
     assert (ROOT / home).resolve() == ROOT / ".prefect", child.stderr
-    assert others == ["False", "180", "filesystem"]
+    assert others == ["False 180", "filesystem"]

@@ -178,7 +178,7 @@ def test_a_cells_key_changes_with_recipe_code_and_data(
         assert resolve(cell, with_recipe(study, **changes)).key != key
     other = replace(setting, entry=replace(setting.entry, sha256="0" * 64))
     assert other.key != key
-    monkeypatch.setattr(settings, "_sources", lambda _: "edited")
+    monkeypatch.setattr(settings, "running_code", lambda _: "edited")
     assert setting.key != key
 
 
