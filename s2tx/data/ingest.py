@@ -21,9 +21,9 @@ from typing import NoReturn
 
 from s2tx import fingerprint
 from s2tx.data import append as appending
-from s2tx.data import catalog, demo, fetch, history, versions
+from s2tx.data import history, versions
+from s2tx.data import source as sources
 from s2tx.data.advice import few_windows, unfit_season
-from s2tx.data.catalog import Entry
 from s2tx.data.findings import Finding, Report
 from s2tx.data.read import CARD_FILE, Raw, clean_name, read_card, read_current, read_raw
 from s2tx.data.table import Card
@@ -35,7 +35,6 @@ from s2tx.paths import Project, write_beside, write_text
 
 LOCK = "ingest.lock"  # in the cache
 LOCK_PATIENCE = 600.0  # seconds to wait for another ingest
-_ENDINGS = (".csv", ".txt", ".parquet", ".pq")
 _LONGEST_NAME = 100  # files and models are called by it, with more behind
 _OURS = re.compile(r"\..+\.part|.+-(?P<hash>[0-9a-f]{12})\.\w+")  # of a killed ingest, or a table
 
@@ -104,10 +103,10 @@ def ingest(
     with _one_writer(project) as scratch:
         if not night:
             _require_no_night(project)
-        path, entry = _bring(project, source, file, scratch)
-        origin = _origin(source, entry)
+        path, entry = sources.bring(source, file, project.cache / "downloads", scratch)
+        origin = sources.origin(source, entry)
         current = read_card(project) if append or (project.data / CARD_FILE).exists() else None
-        if current is not None and _origin(current.source, None) == origin and name is None:
+        if current is not None and sources.origin(current.source, None) == origin and name is None:
             name = current.name  # as it was given once; a night can say nothing of its source
         before = read_current(project) if append else None
         label = name or (before.card.name if before else entry.name if entry else path.stem)
@@ -172,41 +171,6 @@ def _require_no_night(project: Project) -> None:
         ) from None
 
 
-def _bring(
-    project: Project, source: str, file: Path | None, scratch: Path
-) -> tuple[Path, Entry | None]:
-    """The candidate's file, and the catalog's entry if it is a known set."""
-    downloads = project.cache / "downloads"
-    address = source.startswith(("http://", "https://"))
-    if "://" in source and not address:
-        raise InputError(
-            f"{fetch.public(source)!r} is no address of http or https",
-            "Fetch the file by other means, and give its path",
-        )
-    if not address and (
-        _known(source)
-        or not (Path(source).suffix or _is_file(Path(source)) or Path(source).is_dir())
-    ):
-        entry = catalog.find(source)
-        return _bring_known(entry, file, downloads, scratch), entry
-    if file is not None:
-        raise InputError(
-            f"{fetch.public(source)!r} is itself a file", "Give --from with a name of the catalog"
-        )
-    if address:
-        arrived = fetch.fetch([source], downloads)
-        path = scratch / _with_kind(fetch.name_of(source), arrived)
-        shutil.copyfile(arrived, path)
-    else:
-        path = Path(source)
-    if not _is_file(path):
-        return path, None  # reading it will say what is wrong
-    kept = scratch / path.name  # what is checked is what is kept, whoever writes to the source
-    if kept != path:
-        shutil.copyfile(path, kept)
-    return kept, catalog.recognise(fingerprint.of_file(kept))
-
-
 def _require_name(label: str) -> None:
     """A name must tell a data set from others once it is clean.
 
@@ -225,63 +189,6 @@ def _require_name(label: str) -> None:
             f"{label!r} would",
             "Give it a name of letters from A to Z with --name",
         )
-
-
-def _with_kind(name: str, arrived: Path) -> str:
-    """The name with the ending of what arrived, where an address does not say it."""
-    if Path(name).suffix.lower() in _ENDINGS:
-        return name
-    with arrived.open("rb") as stream:
-        return name + (".parquet" if stream.read(4) == b"PAR1" else ".csv")
-
-
-def _bring_known(entry: Entry, file: Path | None, downloads: Path, scratch: Path) -> Path:
-    path = scratch / entry.file
-    if file is not None:
-        if not _is_file(file):
-            raise InputError(f"{file} does not exist", "Check the path given with --from")
-        found = fingerprint.of_file(file)
-        if entry.sha256 and found != entry.sha256:
-            raise InputError(
-                f"{file} has sha256 {found}, the published {entry.name} has {entry.sha256}",
-                "Give the published file, or ingest yours by its path",
-            )
-        shutil.copyfile(file, path)
-    elif entry.synthetic:
-        demo.make_demo().to_csv(path, index=False, lineterminator="\n")
-    else:
-        shutil.copyfile(
-            fetch.fetch(entry.addresses, downloads, sha256=entry.sha256, file=entry.file), path
-        )
-    return path
-
-
-def _is_file(path: Path) -> bool:
-    """Whether a file stands there.
-
-    Raises:
-        InputError: this user cannot read it, or no file can have such a name.
-    """
-    try:
-        found = path.is_file()
-        if found:
-            path.open("rb").close()
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror})", "Mend the path, or who may read the file"
-        ) from None
-    return found
-
-
-def _known(source: str) -> bool:
-    return source.lower() in {name.lower() for name in catalog.names()}
-
-
-def _origin(source: str, entry: Entry | None) -> str:
-    """Where the data come from, in words that hold on every machine and let nobody in."""
-    if entry is None:
-        return fetch.public(source) if "://" in source else Path(source).name
-    return entry.addresses[0] if entry.addresses else "s2tx.data.demo"
 
 
 def _require_place(
